@@ -1,0 +1,59 @@
+# The commands of a developer's day. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+REPORTS := build/reports
+PYTEST := $(BIN)/python -m pytest -q
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench fmt check lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.interlock ## create .venv and install what requirements.lock pins
+
+# Two stamps: the pinned packages are installed when the lock changes, the project itself when its metadata does.
+$(VENV)/.lock: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: $(PYTHON) must be Python 3.11 or newer; name another with PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.interlock: $(VENV)/.lock pyproject.toml
+	@PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## replay the census with three injected incidents
+	$(BIN)/interlock demo --offline
+
+check: setup ## format, lint, types and floors, without the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+test: check ## everything: checks, unit, statistical and integration tests
+	@rm -rf $(REPORTS) && mkdir -p $(REPORTS)
+	$(PYTEST) -m "not statistical and not integration" --junitxml=$(REPORTS)/1-unit.xml
+	$(PYTEST) -m "statistical and not integration" --junitxml=$(REPORTS)/2-statistical.xml
+	$(PYTEST) -m integration -rs --junitxml=$(REPORTS)/3-integration.xml
+	@$(BIN)/python .ci/summary.py $(REPORTS)
+
+bench: setup ## the benchmarks, with the machine they ran on
+	$(BIN)/python -m benchmarks
+
+fmt: setup ## format, and mend what the linter can
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+# backports.zstd is refused by Python 3.14, which has the module itself; pip-compile drops that marker.
+lock: setup ## pin every package anew within the bounds of pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --no-header --strip-extras --allow-unsafe --no-emit-index-url \
+	  --no-emit-trusted-host --no-emit-find-links --extra clickhouse --extra dev -o requirements.lock pyproject.toml
+	sed -i 's/^\(backports-zstd==[^ ;]*\) \\$$/\1 ; python_version < "3.14" \\/' requirements.lock
+
+clean: ## remove what was built; .venv stays
+	rm -rf build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,41 @@
+"""`interlock schema`: JSON Schemas of what people and programs write, generated from the types."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from interlock.errors import UserError
+from interlock.policies.model import Policy
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def policy_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a policy file."""
+    schema = Policy.model_json_schema(by_alias=True)
+    return {"$schema": DIALECT, **schema, "title": "Interlock policy"}
+
+
+SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {"policy": policy_schema}
+"""The schemas by name; add a function here and `docs/schemas/NAME.json`."""
+
+
+def schema_text(name: str) -> str:
+    """Return a schema as it is committed.
+
+    Raises:
+        UserError: no schema has the name.
+    """
+    if name not in SCHEMAS:
+        raise UserError(f"schema: found {name}; expected one of {', '.join(SCHEMAS)}")
+    return json.dumps(SCHEMAS[name](), indent=2, ensure_ascii=False) + "\n"
+
+
+def schema(name: Annotated[str, typer.Argument(metavar="NAME", help="Which schema: policy.")]) -> None:
+    """Print the JSON Schema of a policy file, or of what is on a topic.
+
+    Example: interlock schema policy > policy.json
+    """
+    typer.echo(schema_text(name), nl=False)

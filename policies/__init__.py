@@ -1,0 +1,1 @@
+"""YAML in, Policy out; counts and policy in, verdicts and controls out. Pure."""

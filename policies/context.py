@@ -1,0 +1,114 @@
+"""What judging one SLO of one model rests on: policy, widths and thresholds, names of its scopes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from interlock.policies.controls import Owner, identity, scope_key
+from interlock.policies.model import Policy, Slo
+from interlock.policies.panes import Thresholds, pane_ms, thresholds
+from interlock.policies.plan import slo_paths
+
+BLOCKS = 24
+"""Verdicts are written at least this often per window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a reference contributes: dispersions, ECE groups of 64 micro-bins, label age (ms), probabilities of audit.
+
+    `ood` says whether OOD can be scored at all, by the reference or by the serving system's own score.
+    """
+
+    dispersion: dict[str, float]
+    groups: tuple[int, ...] | None = None
+    maturity: int | None = None
+    audit_probabilities: tuple[float, ...] = ()
+    scores_ood: bool = False
+    reference_id: str = ""
+
+
+@dataclass(frozen=True)
+class Context:
+    """One SLO of one model."""
+
+    policy: Policy
+    slo: Slo
+    model: str
+    learned: Learned
+
+    @cached_property
+    def thresholds(self) -> Thresholds:
+        """Pane widths and thresholds."""
+        return thresholds(self.policy, self.slo)
+
+    @cached_property
+    def pane_ms(self) -> int:
+        """Width of the SLO's panes."""
+        return pane_ms(self.slo.window)
+
+    @cached_property
+    def window_panes(self) -> int:
+        """Panes in the window."""
+        return self.thresholds.window_panes
+
+    @cached_property
+    def block(self) -> int:
+        """Panes between verdicts when nothing changes."""
+        return max(1, -(-self.window_panes // BLOCKS))
+
+    @cached_property
+    def stale_panes(self) -> int:
+        """Panes of silence after which the verdict is `no_data`."""
+        return max(1, -(-self.slo.stale_after_ms // self.pane_ms))
+
+    @cached_property
+    def maturity_panes(self) -> int:
+        """Age in panes at which a cohort is judged: the policy's, else the reference's, else a day."""
+        asked = self.policy.labels.maturity
+        age = asked if asked is not None else self.learned.maturity
+        return max(0, -(-(24 * 3_600_000 if age is None else age) // self.pane_ms))
+
+    @cached_property
+    def dispersion(self) -> float:
+        """What counts are divided by: the policy's, else the reference's, else 1."""
+        asked = self.slo.dispersion
+        return asked if asked is not None else self.learned.dispersion.get(self.slo.resolved_indicator, 1.0)
+
+    @cached_property
+    def cap(self) -> int:
+        """Slices, or endpoints, that get a slot of their own."""
+        if not slo_paths(self.policy, self.slo):
+            return 0
+        chosen = self.policy.slice_set(self.slo)
+        return 50 if chosen is None else chosen.max
+
+    @cached_property
+    def owner(self) -> Owner:
+        """Whose controls its controls are."""
+        return Owner(self.model, self.slo.name, self.slo.action_on_breach, self.policy.digest)
+
+    def scope(self, name: str | None, *, pool: str) -> dict[str, str]:
+        """Return the scope of a slice by its name as counted; the whole model if the SLO is not split."""
+        if not self.cap:
+            return {}
+        return {"slice": pool if name is None else slice_text(name, slo_paths(self.policy, self.slo))}
+
+    def verdict_id(self, scope: dict[str, str], pane: int) -> str:
+        """Return `H(policy digest, model, slo, scope, as-of arrival pane)` (VERDICTS.md §3)."""
+        return identity(self.policy.digest, self.model, self.slo.name, scope_key(scope), pane * self.pane_ms)
+
+
+def slice_text(name: str, paths: Sequence[str]) -> str:
+    """Return a slice as people write it: `tenant=acme,region=eu`; `,`, `=` and `\\` in values are escaped."""
+    if not name.startswith("["):
+        return name
+    parts = zip(paths, json.loads(name), strict=True)
+    return ",".join(f"{path.rsplit('.', 1)[-1]}={_value(value)}" for path, value in parts)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, str):
+        return value.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
+    return json.dumps(value)

@@ -1,0 +1,175 @@
+"""`decision_ece_p95`: breached when endpoints that carry more than a twentieth of decisions miss the target."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interlock.detectors.calibration import weighted_p95
+from interlock.policies.alarm import Change, Phase
+from interlock.policies.context import Context
+from interlock.policies.controls import Cause, scope_key
+from interlock.policies.machine import Machine, Moment, Said, Slices
+from interlock.policies.measures_ece import EceMeasure
+from interlock.policies.slots import POOL, REST
+from interlock.policies.states import Facts, decide
+from interlock.policies.story import evidence, sentence
+from interlock.records import State, Verdict
+
+JOIN, LEAVE = 1000, 500
+"""Labels in the window from which an endpoint is tested alone, and below which it pools again."""
+
+SHARE = 0.05
+"""Share of decisions that may lie in endpoints over the target: what the 95 of p95 allows."""
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class P95Machine:
+    """Judges the weighted 95th percentile of the endpoints' ECE (VERDICTS.md §2, p95 of ECE).
+
+    Every endpoint has its own test; the SLO breaks when the weight of rejected endpoints exceeds 5 %, and acts on
+    those. An endpoint with a control is never pooled: its own evidence must end the control.
+    """
+
+    def __init__(self, context: Context, measure: EceMeasure) -> None:
+        """Start before the first pane."""
+        self.context, self.measure = context, measure
+        self.inner = Machine(context, measure, pool=REST)
+        self._members: set[int] = {POOL}
+        self._shown: State | None = None
+        self._filled = np.zeros(0, np.intp)
+        """Slots that have labels in the window, pooled: the endpoints that the percentile is over."""
+
+    def judge(self, pane: int, slices: Slices) -> None:
+        """Take in the next judged pane."""
+        self.inner.judge(pane, slices)
+        self._regroup()
+
+    def lead(self, version: str, pane: int) -> None:
+        """Say which model version had most predictions in a pane."""
+        self.inner.lead(version, pane)
+
+    def seen(self, pane: int, slices: Slices) -> None:
+        """Remember which slots had predictions in an arrival pane."""
+        self.inner.seen(pane, slices)
+
+    def explain(self, pane: int, name: str, found: list[tuple[int, str, str]]) -> None:
+        """Keep causing events."""
+        self.inner.explain(pane, name, found)
+
+    def _regroup(self) -> None:
+        """Let endpoints with enough labels stand alone, and pool those with too few."""
+        inner = self.inner
+        labels = self.measure.n(inner.window.sums)
+        for slot in inner.slots.numbers.values():
+            if labels[slot] >= JOIN:
+                self._members.add(slot)
+            elif labels[slot] < LEAVE and slot in self._members and not self._controlled(slot):
+                self._members.discard(slot)
+                inner.alarms.drop(slot)
+        taken = set(inner.slots.numbers.values())
+        self._members &= taken | {POOL}
+        inner.pooled = np.array(sorted(taken - self._members), np.int64)
+
+    def _controlled(self, slot: int) -> bool:
+        return scope_key(self._scope(slot)) in self.inner.controls.engaged
+
+    def _scope(self, slot: int) -> dict[str, str]:
+        return self.context.scope(self.inner.slots.names[slot], pool=REST)
+
+    def rejected(self) -> list[int]:
+        """Return endpoints whose own evidence says that they miss the target."""
+        return [slot for slot, state in sorted(self.inner.alarms.engaged.items()) if state.phase is Phase.ENGAGED]
+
+    def conclude(self, moment: Moment) -> Said:
+        """Return the verdict and controls as of an arrival pane."""
+        inner, said = self.inner, Said()
+        changes, inner.changes = inner.changes, []
+        pooled = inner.pool_up(inner.window.sums)
+        self._filled = np.flatnonzero(self.measure.n(pooled))
+        sums = pooled[self._filled]
+        released = [c.slot for c in changes if c.change is Change.RELEASED and self._controlled(c.slot)]
+        engaging = [slot for slot in self._over(sums) if not self._controlled(slot)]
+        latched = bool(engaging) or len(inner.controls.engaged) > len(released)
+        state = self._state(moment, sums, latched=latched)
+        due = (moment.pane + 1) % self.context.block == 0
+        if due or engaging or released or state != self._shown:
+            self._shown = state
+            verdict = self._verdict(moment, sums, state)
+            said.verdicts.append(verdict)
+            self._act(verdict, (engaging, released), said)
+        if due:
+            inner.free(moment)
+        return said
+
+    def _over(self, sums: Ints) -> list[int]:
+        """Return the rejected endpoints if they carry more than SHARE of the labelled decisions."""
+        labels, rejected = self.measure.n(sums), self.rejected()
+        weight = int(labels[np.isin(self._filled, rejected)].sum())
+        return rejected if weight > SHARE * int(labels.sum()) else []
+
+    def _act(self, verdict: Verdict, moved: tuple[list[int], list[int]], said: Said) -> None:
+        engaging, released = moved
+        for slot in released:
+            cause = Cause(verdict.ts, verdict.verdict_id, sentence(verdict, Change.RELEASED), verdict.evidence)
+            said.controls.append(self.inner.controls.release(self._scope(slot), cause))
+        for slot in engaging:
+            found = evidence(self.inner.story(slot), "breached")
+            cause = Cause(verdict.ts, verdict.verdict_id, sentence(verdict, Change.ENGAGED), found)
+            said.controls.append(self.inner.controls.engage(self._scope(slot), cause))
+
+    def _state(self, moment: Moment, sums: Ints, *, latched: bool) -> State:
+        estimate = self.measure.estimate(sums.sum(axis=0)[None])
+        value, upper = self._p95(self.measure.estimate(sums).value, sums), self._p95(self.measure.upper(sums), sums)
+        due, found = self.measure.labels(sums.sum(axis=0)[None])
+        target, coverage = self.context.slo.target.value, self.context.policy.labels.coverage
+        warned = bool(self.inner.alarms.warned().any())
+        return decide(
+            Facts(
+                breached=np.array([latched]),
+                silent=np.array([all(self.inner.silent(slot, moment.pane) for slot in range(len(self.inner.slots)))]),
+                unidentified=estimate.unidentified,
+                too_little=(found < coverage * due) | (estimate.effective < self.context.slo.least_events),
+                at_risk=np.array([warned or (value is not None and value > target)]),
+                proven=np.array([upper is not None and upper <= target]),
+            )
+        )[0]
+
+    def _p95(self, values: Floats, sums: Ints) -> float | None:
+        return weighted_p95(values.tolist(), self.measure.n(sums).tolist())
+
+    def _verdict(self, moment: Moment, sums: Ints, state: State) -> Verdict:
+        context, width = self.context, self.context.pane_ms
+        slots = self._filled.tolist()
+        lowers = np.array([self.measure.interval(row, slot)[0] for row, slot in zip(sums, slots, strict=True)])
+        end = (moment.judged + 1) * width
+        due, found = (int(x[0]) for x in self.measure.labels(sums.sum(axis=0)[None]))
+        return Verdict(
+            verdict_id=context.verdict_id({}, moment.pane),
+            model=context.model,
+            slo=context.slo.name,
+            scope={},
+            ts=(moment.pane + 1) * width,
+            window_start=end - context.window_panes * width,
+            window_end=end,
+            state=state,
+            value=self._p95(self.measure.estimate(sums).value, sums),
+            lower=self._p95(lowers, sums),
+            upper=self._p95(self.measure.upper(sums), sums),
+            n=int(self.measure.n(sums).sum()),
+            label_coverage=found / due if due else None,
+            target=str(context.slo.target),
+            evidence=self._evidence(sums, state),
+            policy_digest=context.policy.digest,
+        )
+
+    def _evidence(self, sums: Ints, state: State) -> dict[str, object]:
+        """Return the endpoints with their values, and the story of the one with most evidence."""
+        labels, values = self.measure.n(sums), self.measure.estimate(sums).value
+        slots, log_m = self._filled.tolist(), self.inner.alarms.log_m()
+        worst = max(slots or [POOL], key=lambda slot: (slot in self.inner.alarms.engaged, log_m[slot], -slot))
+        endpoints = [
+            {"scope": self._scope(slot), "value": float(value), "labels": int(n)}
+            for slot, value, n in zip(slots, values, labels, strict=True)
+        ]
+        return evidence(self.inner.story(worst), state) | {"endpoints": endpoints}

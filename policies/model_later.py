@@ -1,0 +1,79 @@
+"""The parts of a policy that load and are not in force yet; `check` says so for each that is present."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from interlock.policies.model_base import Action, Cel, Part, Share, Text
+from interlock.policies.scalars import Duration, PositiveDuration, RateText, duration_field
+
+
+class Throttle(Part):
+    """A limit on traffic."""
+
+    limit: RateText = Field(description="Requests in a time, such as 200/h.")
+    per: Text | None = Field(default=None, description="Segment key whose values each have the limit.")
+
+
+class Rollout(Part):
+    """A standing limit, in force without any breach."""
+
+    variant: Text = Field(description="The variant that is limited, such as canary.")
+    version: Text | None = Field(default=None, description="The model version of the variant.")
+    share: Share | None = Field(default=None, description="Share of the traffic that it may have.")
+    where: Cel | None = Field(default=None, description="CEL: which requests it may have.")
+    throttle: Throttle | None = Field(default=None, description="A limit on its traffic.")
+
+
+class Review(Part):
+    """What people can review, and which decisions go to them."""
+
+    capacity: RateText | None = Field(default=None, description="Events that people can review, such as 120/h.")
+    on_full: Action = Field(default="degrade_to_safe_mode", description="What is done when they cannot keep up.")
+    thresholds: Literal["from_calibration"] | None = Field(
+        default=None, description="Which decisions stay automatic: those that calibration proves."
+    )
+
+
+class SafeMode(Part):
+    """What serves when the model must not."""
+
+    serve: Text = Field(description="The baseline, such as claims-rules@1.9.")
+
+
+class Lease(Part):
+    """How long a guard trusts what it last heard."""
+
+    ttl: PositiveDuration = duration_field("2m", "Validity of a heartbeat.")
+    grace: Duration = duration_field("10m", "Time without a heartbeat before on_lost.")
+    on_lost: Action = Field(default="route_to_human_review", description="What a guard does then.")
+
+
+class Patience(Part):
+    """What is done when something stays unknown."""
+
+    for_: PositiveDuration = Field(alias="for", description="Time that it may stay unknown.")
+    action: Action = Field(description="What is done then.")
+
+
+class OnUnknown(Part):
+    """What is done when a verdict stays unknown."""
+
+    no_data: Patience | None = Field(default=None, description="When no data comes.")
+    unidentified: Patience | None = Field(default=None, description="When the data cannot answer.")
+    insufficient: Patience | None = Field(default=None, description="When there is too little of it.")
+
+
+class BlastRadius(Part):
+    """How much one control may take away; never caps never-events."""
+
+    max_share: Share = Field(description="Share of the traffic.")
+    beyond: Literal["act_and_page", "page"] = Field(default="act_and_page", description="What is done beyond it.")
+
+
+class Operator(Part):
+    """Who may command what."""
+
+    group: Text = Field(description="A group of the keyset.")
+    may: tuple[Literal["engage", "release", "silence"], ...] = Field(min_length=1, description="Commands.")
+    approvals: Annotated[int, Field(ge=1, le=10)] = Field(default=1, description="Signatures needed.")

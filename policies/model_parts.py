@@ -1,0 +1,109 @@
+"""The parts of a policy around its SLOs that are in force."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from interlock.policies.model_base import Cel, Name, Part, Scalar, Share, Text
+from interlock.policies.scalars import Duration, PositiveDuration, duration_field
+
+POSITIVE: tuple[str | float | bool, ...] = (True, 1.0, "1", "true")
+"""Label values that are the positive class unless the policy names its own."""
+
+
+class Proxy(Part):
+    """A number that is easy to measure and is not the goal."""
+
+    name: Text = Field(description="The number that people watch, such as auto_rate.")
+    over_optimised: Text = Field(description="What goes wrong when it is optimised beyond sense.")
+
+
+class Owners(Part):
+    """Who answers for what."""
+
+    model: Text | None = Field(default=None, description="The team that owns the model.")
+    on_call: Text | None = Field(default=None, description="The team that is paged.")
+    risk: Text | None = Field(default=None, description="The team that may approve a release.")
+
+
+class Reference(Part):
+    """The data that the model is known to be good on, as `interlock fit` wrote it."""
+
+    file: Text = Field(description="File written by `interlock fit`, relative to the policy.")
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{8,64}$")] | None = Field(
+        default=None, description="SHA-256 that the file must have, or at least its first 8 hex digits."
+    )
+
+
+class Labels(Part):
+    """When labels are expected and how they are judged."""
+
+    join_ttl: PositiveDuration = duration_field("7d", "How long after its prediction a label may come.")
+    orphan_ttl: Duration = duration_field("1h", "How long a label waits for its prediction.")
+    maturity: Duration | None = Field(
+        default=None, description="Age at which predictions are judged; default what the reference says, else 24h."
+    )
+    coverage: Share = Field(default=0.95, description="Share of due labels below which a pane gives no evidence.")
+    on_unlabelled: Literal["exclude", "hit", "miss", "ipw"] = Field(
+        default="exclude", description="How predictions without a label count."
+    )
+    judge_on: Literal["prediction", "arrival"] = Field(
+        default="prediction", description="Whose time decides the pane: the prediction's, or the label's arrival."
+    )
+    sample: Share | None = Field(default=None, description="Share of predictions whose labels are asked for.")
+    positive: tuple[Scalar, ...] | None = Field(
+        default=None, min_length=1, description='Labels of the positive class; default true, 1, "1" and "true".'
+    )
+
+    @property
+    def positive_values(self) -> tuple[str | float | bool, ...]:
+        """The labels of the positive class; kinds matter: true is not 1."""
+        return POSITIVE if self.positive is None else self.positive
+
+
+class Ood(Part):
+    """When an event is flagged as out of distribution."""
+
+    flag_rate: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        default=0.01, description="Share of the reference that the score may flag."
+    )
+    threshold: float | None = Field(default=None, description="Flag events whose own ood_score is above this.")
+
+
+class Audits(Part):
+    """Unflagged events that people look at, so that the recall of the flags can be known."""
+
+    rate: Share = Field(description="Probability with which an unflagged event is audited.")
+    stratify_by: Literal["ood_score"] | None = Field(
+        default=None, description="Audit high scores more often than low ones."
+    )
+
+
+class SliceSet(Part):
+    """Slices that an SLO can be judged per."""
+
+    by: tuple[Text, ...] = Field(min_length=1, max_length=4, description="Segment keys whose values make a slice.")
+    max: int = Field(default=200, ge=1, le=10_000, description="Slices kept apart; the rest is judged as (other).")
+
+
+class Release(Part):
+    """What it takes to end a control."""
+
+    hold: PositiveDuration = duration_field("2h", "Judged time without a warning before a release.")
+    wrong_per_year: Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="Releases a year that may come while the target is still missed."
+    )
+    max_hold: PositiveDuration = duration_field("7d", "Time in recovery after which a person is asked.")
+    probe: Share | None = Field(default=None, description="Share of traffic that is let through first.")
+
+
+class NeverEvent(Part):
+    """Something that must not happen once."""
+
+    name: Name = Field(description="Name, unique in the policy.")
+    when: Cel = Field(description="CEL: true for a violation.")
+    where: Cel | None = Field(default=None, description="CEL: which events are opportunities; by default all.")
+    enforce: Literal["guard"] | None = Field(default=None, description="guard: refuse it before it happens.")
+    undecided: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Share of opportunities that may be undecidable (missing fields)."
+    )

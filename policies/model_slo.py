@@ -1,0 +1,143 @@
+"""Service level objectives and the indicators that they may name."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from interlock.policies.model_base import Action, Cel, Name, Part, Text, parse_names
+from interlock.policies.scalars import DAY, Op, PositiveDuration, TargetText, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Indicator:
+    """What an SLO measures.
+
+    `chain` says what counts it: `predictions` (by arrival pane) or `joined` (predictions with their labels, by cohort
+    pane). `kind` says which test judges it. `op` is the only direction that can be tested. `needs` says what it needs.
+    """
+
+    chain: Literal["predictions", "joined"]
+    kind: Literal["proportion", "ece", "ece_p95", "never_event"]
+    op: Op
+    needs: str
+    per: bool = True
+    min_events: int = 100
+
+
+INDICATORS = {
+    "ood_recall": Indicator("joined", "proportion", ">=", "audits, OOD flags and labels with `confirmed_ood`"),
+    "ood_rate": Indicator("predictions", "proportion", "<=", "OOD flags: a reference, or ood_score and ood.threshold"),
+    "unseen_rate": Indicator("predictions", "proportion", "<=", "a reference that knows the categories"),
+    "decision_ece": Indicator("joined", "ece", "<=", "scores and labels", min_events=1000),
+    "decision_ece_p95": Indicator("joined", "ece_p95", "<=", "scores and labels", per=False, min_events=1000),
+    "never_event_violations": Indicator("predictions", "never_event", "==", "never_events", per=False),
+}
+"""The indicators in force, by name."""
+
+LATER = frozenset(
+    [
+        "accuracy",
+        "precision",
+        "recall",
+        "false_positive_rate",
+        "false_negative_rate",
+        "auroc",
+        "brier",
+        "log_loss",
+        "mae",
+        "rmse",
+        "abstention_rate",
+        "missing_rate",
+        "range_violations",
+        "label_staleness",
+        "label_coverage",
+        "abuse_rate",
+        "drift",
+        "mean",
+    ]
+)
+"""Indicators that are planned and not available yet."""
+
+_WINDOW_SUFFIX = re.compile(r"_(?:[0-9]+(?:ms|[dhms]))+$")
+
+
+def parse_per(value: object) -> object:
+    """Return `slice`, None, or a list of segment keys; one key may stand without a list."""
+    if value == "slice" or value is None:
+        return value
+    names = parse_names(value)
+    if not isinstance(names, tuple | list) or not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError("slice, a segment key, or a list of segment keys")
+    return tuple(names)
+
+
+class Compare(Part):
+    """Judge the difference between two variants instead of one of them."""
+
+    variant: Text = Field(description="The variant that is judged, such as canary.")
+    to: Text = Field(description="The variant that it is compared with, such as baseline.")
+
+
+class Slo(Part):
+    """One promise: an indicator, its target, the window, and what is done when it is broken."""
+
+    name: Name = Field(description="Name, unique in the policy; implies the indicator: ood_rate_24h means ood_rate.")
+    objective: Text = Field(description="What the target is good for, for the person who is paged.")
+    indicator: Text | None = Field(default=None, description="What is measured; by default what the name implies.")
+    target: TargetText = Field(description='What must hold, such as "<= 0.05".')
+    window: Window = Field(description="A duration, or rolling for never-events: since the last release.")
+    action_on_breach: Action = Field(description="What is done when the target is proven to be missed.")
+    where: Cel | None = Field(default=None, description="CEL: which predictions count; by default all.")
+    per: Annotated[
+        tuple[str, ...] | Literal["slice"] | None,
+        BeforeValidator(parse_per),
+        WithJsonSchema(
+            {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
+        ),
+    ] = Field(default=None, description="Judge every slice by itself: slice, or the segment keys of a declared slice.")
+    min_events: int | None = Field(
+        default=None, ge=1, description="Events below which the verdict is insufficient (100; for ECE 1000)."
+    )
+    severity: Literal["page", "ticket"] = Field(default="page", description="Whether a breach wakes somebody.")
+    evidence: Literal["per_event", "per_pane", "threshold"] = Field(
+        default="per_event", description="What counts as one observation."
+    )
+    dispersion: float | None = Field(
+        default=None, ge=1, description="Counts are divided by it, for events that come in clusters (1: independent)."
+    )
+    compare: Compare | None = Field(default=None, description="Judge a variant against another.")
+    stale_after: PositiveDuration | None = Field(
+        default=None, description="Silence after which the verdict is no_data; default the window, rolling 24h."
+    )
+
+    @property
+    def resolved_indicator(self) -> str:
+        """The indicator's name: as given, or the SLO's name without its window suffix."""
+        return self.indicator or _WINDOW_SUFFIX.sub("", self.name)
+
+    @property
+    def spec(self) -> Indicator:
+        """The indicator in force; KeyError for one that is not."""
+        return INDICATORS[self.resolved_indicator]
+
+    @property
+    def in_force(self) -> bool:
+        """Whether it is judged: comparisons are not yet."""
+        return self.compare is None
+
+    @property
+    def window_ms(self) -> int:
+        """The window in milliseconds; a rolling one shows and goes stale as a day does."""
+        return DAY if self.window == "rolling" else self.window
+
+    @property
+    def stale_after_ms(self) -> int:
+        """Silence in milliseconds after which the verdict is `no_data`."""
+        return self.stale_after or self.window_ms
+
+    @property
+    def least_events(self) -> int:
+        """`min_events`, or the indicator's default."""
+        return self.min_events or self.spec.min_events

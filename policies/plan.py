@@ -1,0 +1,155 @@
+"""What a policy needs counted: each SLO mapped to a series of integer counts that shards keep."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from interlock.policies.expressions import Expression, compile_expression
+from interlock.policies.model import Policy, Slo
+from interlock.policies.panes import tick_ms
+
+
+class Kind(StrEnum):
+    """What a series counts."""
+
+    EVENTS = "events"
+    OOD = "ood"
+    UNSEEN = "unseen"
+    RECALL = "recall"
+    ECE = "ece"
+    NEVER = "never"
+
+
+KINDS = {
+    "ood_rate": Kind.OOD,
+    "unseen_rate": Kind.UNSEEN,
+    "ood_recall": Kind.RECALL,
+    "decision_ece": Kind.ECE,
+    "decision_ece_p95": Kind.ECE,
+    "never_event_violations": Kind.NEVER,
+}
+
+LABELLED = (Kind.RECALL, Kind.ECE)
+"""Kinds that are judged by cohort, from joined outcomes."""
+
+UNDECIDED = 1000
+"""Cell of events for which the series' `where` could not be decided."""
+
+N, HIT = 0, 1
+"""Cells of `events` (predictions, late), `ood` (scored, flagged) and `unseen` (seen whole, with an unseen value)."""
+
+LABELS, ORPHANS = 10, 11
+"""Cells of `events` in the joined chain."""
+
+VIOLATION, DECIDED, UNDECIDABLE = range(3)
+"""Cells of `never`: broken, not broken, could not be decided."""
+
+FLAGGED, REVIEWED, CONFIRMED = range(3)
+"""Cells of `recall` for flagged events: due, reviewed, confirmed out of distribution."""
+
+AUDITABLE, SELECTED, SETTLED, MISSED = range(4)
+"""Cells of `recall` per audit level: unflagged, chosen for audit, audited, confirmed out of distribution."""
+
+DECISIONS = 1001
+"""Cell of `ece` in the predictions chain: labels due. In the joined chain: 3 * bin + {n, sum of p, sum of y}."""
+
+
+def audit_cell(level: int, what: int) -> int:
+    """Return the cell of `recall` that counts `what` (AUDITABLE…) of an audit level."""
+    return 10 + 4 * level + what
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One set of counts: of a kind, over events for which `where` holds, split by the fields `by`."""
+
+    kind: Kind
+    by: tuple[str, ...] = ()
+    where: Expression | None = None
+    rule: str = ""
+    when: Expression | None = None
+    high_impact: bool = False
+
+    @property
+    def key(self) -> str:
+        """Name the series, uniquely in a policy: kind, rule, what it is split by, its filter."""
+        by = f"by {','.join(self.by)}" if self.by else ""
+        where = f"where {self.where.source}" if self.where else ""
+        return " ".join(part for part in (self.kind.value, self.rule, by, "high_impact" * self.high_impact, where) if part)
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """Return the fields it reads."""
+        read = set(self.by) | ({"decision"} if self.high_impact else set())
+        for expression in (self.where, self.when):
+            read |= expression.paths if expression else set()
+        return frozenset(read)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A policy compiled: the tick, every series, and the series of each SLO by its position in `policy.slos_in_force`."""
+
+    policy: Policy
+    tick: int
+    series: tuple[Series, ...]
+    of_slo: tuple[tuple[int, ...], ...]
+    paths: frozenset[str] = field(default=frozenset())
+
+    @property
+    def joins(self) -> bool:
+        """Whether any series waits for outcomes."""
+        return any(series.kind in LABELLED for series in self.series)
+
+
+def make_plan(policy: Policy) -> Plan:
+    """Compile a policy: SLOs of the same kind, filter and split share their series."""
+    series = {_events(policy).key: _events(policy)}
+    of_slo = []
+    for slo in policy.slos_in_force:
+        wanted = _series_of(policy, slo)
+        for one in wanted:
+            series.setdefault(one.key, one)
+        of_slo.append(tuple(list(series).index(one.key) for one in wanted))
+    paths = frozenset().union(*(one.paths for one in series.values()))
+    return Plan(policy, tick_ms(policy), tuple(series.values()), tuple(of_slo), paths)
+
+
+def _events(policy: Policy) -> Series:
+    return Series(Kind.EVENTS, slice_paths(policy.slices[0].by) if policy.slices else ())
+
+
+def slice_paths(by: Sequence[str]) -> tuple[str, ...]:
+    """Return segment keys as field paths."""
+    return tuple(f"segment.{key}" for key in by)
+
+
+def slo_paths(policy: Policy, slo: Slo) -> tuple[str, ...]:
+    """Return the field paths whose values are the slots of an SLO; empty for one slot."""
+    if slo.resolved_indicator == "decision_ece_p95":
+        return (policy.endpoint,) if policy.endpoint else ()
+    chosen = policy.slice_set(slo)
+    return slice_paths(chosen.by) if chosen else ()
+
+
+def _series_of(policy: Policy, slo: Slo) -> tuple[Series, ...]:
+    kind = KINDS[slo.resolved_indicator]
+    where = compile_expression(slo.where) if slo.where else None
+    if kind is not Kind.NEVER:
+        impact = kind is Kind.ECE and bool(policy.high_impact)
+        return (Series(kind, slo_paths(policy, slo), where, high_impact=impact),)
+    return tuple(
+        Series(
+            kind,
+            where=_both(where, compile_expression(rule.where) if rule.where else None),
+            rule=rule.name,
+            when=compile_expression(rule.when),
+        )
+        for rule in policy.never_events
+    )
+
+
+def _both(first: Expression | None, second: Expression | None) -> Expression | None:
+    if first is None or second is None:
+        return first or second
+    return compile_expression(f"({first.source}) && ({second.source})")

@@ -1,0 +1,108 @@
+"""What a verdict and a control tell people: the stretch that broke the target, causing events by name, what is missing."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from interlock.policies.alarm import Alarms, Change
+from interlock.policies.context import Context
+from interlock.policies.measures import Measure
+from interlock.policies.window import PaneWindow
+from interlock.records import State, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Where the evidence of one slot lies; exemplars are (-pane, key, event id, reason)."""
+
+    context: Context
+    measure: Measure
+    alarms: Alarms
+    window: PaneWindow
+    slot: int
+    exemplars: Sequence[tuple[int, int, str, str]]
+
+
+def evidence(story: Story, state: State) -> dict[str, object]:
+    """Return the evidence of a verdict: evidence against thresholds, counts, the worst stretch, causes by name."""
+    context = story.context
+    log_m = float(story.alarms.log_m()[story.slot])
+    told: dict[str, object] = {
+        "log_e": log_m if math.isfinite(log_m) else None,
+        "log_e_page": math.log(context.thresholds.page),
+        "dispersion": context.dispersion,
+        **story.measure.details(story.window.sums[story.slot]),
+    }
+    if state in ("breached", "at_risk"):
+        told |= _worst(story)
+    if story.exemplars:
+        told["causes"] = [{"reason": r, "n": n} for r, n in _reasons(story.exemplars)]
+        told["events"] = [event for _, _, event, _ in story.exemplars]
+    reason = _missing(story, state)
+    return told | ({"reason": reason} if reason else {})
+
+
+def _reasons(exemplars: Sequence[tuple[int, int, str, str]]) -> list[tuple[str, int]]:
+    counted = Counter(reason for *_, reason in exemplars)
+    return sorted(counted.items(), key=lambda one: (-one[1], one[0]))
+
+
+def _worst(story: Story) -> dict[str, object]:
+    """Return the stretch inside the window that speaks most for a breach: what the page shows (VERDICTS.md §2)."""
+    state = story.alarms.engaged.get(story.slot)
+    stretch = story.window.stretch(story.slot, 0)
+    told: dict[str, object] = {}
+    if state:
+        told["phase"], told["engaged_at"] = state.phase.value, (state.since + 1) * story.context.pane_ms
+        told["log_v"] = state.recovery.log_v if math.isfinite(state.recovery.log_v) else None
+        told["log_v_release"] = math.log(story.context.thresholds.release)
+    if stretch:
+        value = float(story.measure.estimate(stretch.cells[None]).value[0])
+        told["stretch"] = {
+            "from": stretch.first * story.context.pane_ms,
+            "value": None if math.isnan(value) else value,
+            "log_e": stretch.nats,
+            **story.measure.details(stretch.cells),
+        }
+    return told
+
+
+def _missing(story: Story, state: State) -> str | None:
+    """Return what a verdict lacks, in words."""
+    context, sums = story.context, story.window.sums[story.slot : story.slot + 1]
+    indicator = context.slo.resolved_indicator
+    if indicator in ("ood_recall", "ood_rate", "unseen_rate") and not context.learned.scores_ood:
+        return "no reference, and no ood_score with ood.threshold: nothing can be scored"
+    if state == "no_data":
+        return "no predictions in the time that counts"
+    if state == "unidentified":
+        return _unidentified(context)
+    if state != "insufficient":
+        return None
+    due, found = (int(x[0]) for x in story.measure.labels(sums))
+    if found < context.policy.labels.coverage * due:
+        return f"labels missing: {found} of {due}"
+    effective = float(story.measure.estimate(sums).effective[0])
+    if effective < context.slo.least_events:
+        return f"{effective:.0f} effective events of {context.slo.least_events}"
+    return "the interval does not settle it yet"
+
+
+def _unidentified(context: Context) -> str:
+    if context.slo.resolved_indicator != "ood_recall":
+        return "too often `where` could not be decided"
+    if context.policy.audits is None:
+        return "no audits: set audits.rate and review what is due"
+    return "reviews or audits are missing, or their number does not fit their probability"
+
+
+def sentence(verdict: Verdict, change: Change) -> str:
+    """Return one line on why a control changes."""
+    where = ", ".join(verdict.scope.values()) or "the whole model"
+    if change is Change.RELEASED:
+        return f"{verdict.slo} is proven to keep {verdict.target} again in {where}"
+    stretch = verdict.evidence.get("stretch")
+    value = stretch.get("value") if isinstance(stretch, dict) else verdict.value
+    shown = "a stretch of the window" if value is None else f"{value:.3g}"
+    return f"{verdict.slo} misses {verdict.target} in {where}: {shown}"

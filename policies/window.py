@@ -1,0 +1,73 @@
+"""Judged panes of an SLO that lie inside its window: their counts, sums, and the stretch that speaks most for a breach."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interlock.detectors.fixed import to_nats
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedPane:
+    """One pane: the slots that had counts int64[m], their cells int64[m, cells], their evidence int64[m, K]."""
+
+    pane: int
+    slots: Ints
+    cells: Ints
+    log_bad: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The panes from `first` on whose evidence for a breach is greatest, their counts int64[cells], and ln of it."""
+
+    first: int
+    cells: Ints
+    nats: float
+
+
+class PaneWindow:
+    """Sums over the last `panes` panes of S slots; adding and dropping integers leaves no trace."""
+
+    def __init__(self, slots: int, cells: int, panes: int) -> None:
+        """Start empty."""
+        self.sums = np.zeros((slots, cells), np.int64)
+        self.held: deque[JudgedPane] = deque()
+        self._panes = panes
+
+    def add(self, pane: int, table: Ints, log_bad: Ints) -> None:
+        """Take in a pane's counts int64[S, cells] and its evidence int64[S, K]."""
+        slots = np.flatnonzero(table.any(axis=1))
+        if len(slots):
+            self.held.append(JudgedPane(pane, slots, table[slots], log_bad[slots]))
+            self.sums[slots] += table[slots]
+        self.expire(pane)
+
+    def expire(self, pane: int) -> None:
+        """Drop panes that are not later than `pane - window`."""
+        while self.held and self.held[0].pane <= pane - self._panes:
+            old = self.held.popleft()
+            self.sums[old.slots] -= old.cells
+
+    def forget(self, slot: int) -> None:
+        """Drop all counts of one slot."""
+        for place, old in enumerate(self.held):
+            keep = old.slots != slot
+            if not keep.all():
+                self.held[place] = JudgedPane(old.pane, old.slots[keep], old.cells[keep], old.log_bad[keep])
+        self.sums[slot] = 0
+
+    def stretch(self, slot: int, floor: int) -> Stretch | None:
+        """Return the stretch since `floor` that speaks most for a breach of one slot; None without panes."""
+        panes = [(old, int(np.flatnonzero(old.slots == slot)[0])) for old in self.held if slot in old.slots]
+        panes = [(old, row) for old, row in panes if old.pane >= floor]
+        if not panes:
+            return None
+        evidence = np.cumsum([old.log_bad[row] for old, row in reversed(panes)], axis=0).max(axis=1)
+        back = int(np.argmax(evidence))
+        cells = sum((old.cells[row] for old, row in panes[len(panes) - 1 - back :]), np.zeros_like(self.sums[slot]))
+        return Stretch(panes[len(panes) - 1 - back][0].pane, cells, float(to_nats(evidence[back])))

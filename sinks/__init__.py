@@ -1,0 +1,1 @@
+"""Where outputs go: ClickHouse, files, the console."""

@@ -1,0 +1,1 @@
+"""Events to counts to verdicts: the pure core and the drivers around it."""

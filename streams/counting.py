@@ -1,0 +1,242 @@
+"""Events into counts: which cells of which series a chunk of predictions, or of joined pairs, adds to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interlock.columns import BOOL, NUMBER, STRING, Column
+from interlock.detectors.ece import micro_bin
+from interlock.policies.expressions import FALSE, TRUE
+from interlock.policies.plan import (
+    AUDITABLE,
+    CONFIRMED,
+    DECIDED,
+    DECISIONS,
+    FLAGGED,
+    HIT,
+    LABELS,
+    MISSED,
+    REVIEWED,
+    SELECTED,
+    SETTLED,
+    UNDECIDABLE,
+    UNDECIDED,
+    VIOLATION,
+    Kind,
+    N,
+    Plan,
+    Series,
+    audit_cell,
+)
+from interlock.streams.batch import Predictions
+from interlock.streams.names import Names, slice_codes
+from interlock.streams.scoring import Scores
+from interlock.streams.tally import NO_COHORT, Ints, OpenCounts, tabulate
+
+Mask = NDArray[np.bool_]
+
+FIXED = 1 << 32
+"""Unit of sums of probabilities: integers, so that they add up to the same bits in any order (DESIGN.md, law 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """n fresh predictions with what was found out about them; `pane`, `version` int64[n] are panes and codes."""
+
+    batch: Predictions
+    scores: Scores
+    pane: Ints
+    version: Ints
+    late: Mask
+    p: Ints
+
+    def rows(self) -> int:
+        """Return n."""
+        return len(self.pane)
+
+
+def probabilities(batch: Predictions) -> Ints:
+    """Return the probability that calibration judges, in units of 1/FIXED, -1 where there is none: int64[n].
+
+    The score; for an event without one, the probability of its top class.
+    """
+    p = np.where(np.isnan(batch.score), batch.top_probability, batch.score)
+    return np.where(np.isnan(p), -1, np.round(np.where(np.isnan(p), 0.0, p) * FIXED)).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Per series: which of n rows it counts, their slice codes int64[n], and for never-events the violations."""
+
+    inside: dict[int, Mask]
+    slices: dict[int, Ints]
+    violations: dict[int, Mask]
+
+
+class Counter:
+    """Counts chunks into one shard's open panes by a plan."""
+
+    def __init__(self, plan: Plan, levels: int, names: Names) -> None:
+        """Count for `plan`, with `levels` audit levels; slices get their codes from `names`."""
+        self._plan, self._levels, self._names = plan, levels, names
+
+    def predictions(self, chunk: Chunk, into: OpenCounts) -> Counted:
+        """Count a chunk of predictions."""
+        counted = Counted({}, {}, {})
+        codes: dict[tuple[str, ...], Ints] = {}
+        for place, series in enumerate(self._plan.series):
+            if series.by not in codes:
+                codes[series.by] = slice_codes(chunk.batch.columns, series.by, chunk.rows(), self._names)
+            where = self._where(series, chunk)
+            counted.slices[place] = codes[series.by]
+            counted.inside[place] = self._counts(series, chunk, where == TRUE)
+            at = (chunk, codes[series.by])
+            if series.kind is Kind.NEVER:
+                counted.violations[place] = self._never(into, place, at, where)
+            elif series.where is not None:
+                self._count(into, place, at, (where != TRUE) & (where != FALSE), UNDECIDED)
+            self._series(into, place, at, counted.inside[place])
+        return counted
+
+    def _where(self, series: Series, chunk: Chunk) -> NDArray[np.int8]:
+        if series.where is None:
+            return np.full(chunk.rows(), TRUE, np.int8)
+        return series.where.evaluate(chunk.batch.columns, chunk.rows())
+
+    def _counts(self, series: Series, chunk: Chunk, where: Mask) -> Mask:
+        """Return which rows the series counts."""
+        if series.kind in (Kind.OOD, Kind.RECALL):
+            return where & chunk.scores.scored
+        if series.kind is Kind.ECE:
+            where = where & (chunk.p >= 0)
+            if series.high_impact:
+                where = where & among(chunk.batch.columns["decision"], self._plan.policy.high_impact)
+        return where
+
+    def _series(self, into: OpenCounts, place: int, where: tuple[Chunk, Ints], counts: Mask) -> None:
+        chunk, _ = where
+        kind, scores = self._plan.series[place].kind, chunk.scores
+        if kind is Kind.EVENTS:
+            self._count(into, place, where, counts, N)
+            self._count(into, place, where, counts & chunk.late, HIT)
+        elif kind is Kind.OOD:
+            self._count(into, place, where, counts, N)
+            self._count(into, place, where, counts & scores.flagged, HIT)
+        elif kind is Kind.UNSEEN:
+            self._count(into, place, where, counts, N)
+            self._count(into, place, where, counts & scores.unseen, HIT)
+        elif kind is Kind.ECE:
+            self._count(into, place, where, counts, DECISIONS)
+        elif kind is Kind.RECALL:
+            self._recall(into, place, where, counts)
+
+    def _recall(self, into: OpenCounts, place: int, where: tuple[Chunk, Ints], counts: Mask) -> None:
+        scores = where[0].scores
+        self._count(into, place, where, counts & scores.flagged, FLAGGED)
+        for level in range(self._levels):
+            here = counts & ~scores.flagged & (scores.level == level)
+            self._count(into, place, where, here, audit_cell(level, AUDITABLE))
+            self._count(into, place, where, here & scores.selected, audit_cell(level, SELECTED))
+
+    def _never(self, into: OpenCounts, place: int, where: tuple[Chunk, Ints], inside: NDArray[np.int8]) -> Mask:
+        state = _never_states(self._plan.series[place], where[0], inside)
+        for cell in (VIOLATION, DECIDED, UNDECIDABLE):
+            self._count(into, place, where, state == cell, cell)
+        return state == VIOLATION
+
+    @staticmethod
+    def _count(into: OpenCounts, place: int, where: tuple[Chunk, Ints], rows: Mask, cell: int) -> None:
+        chunk, slices = where
+        if not rows.any():
+            return
+        keys, sums = tabulate([chunk.pane[rows], chunk.version[rows], slices[rows]])
+        into.add((keys[0], NO_COHORT, place, keys[1], keys[2], cell), sums[0])
+
+
+def _never_states(series: Series, chunk: Chunk, inside: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Return VIOLATION, DECIDED or UNDECIDABLE per row, -1 outside the rule: `where && when`, errors absorbed."""
+    if series.when is None:
+        raise ValueError(series.rule)
+    when = series.when.evaluate(chunk.batch.columns, chunk.rows())
+    state = np.full(chunk.rows(), UNDECIDABLE, np.int8)
+    state[when == FALSE] = DECIDED
+    state[(when == TRUE) & (inside == TRUE)] = VIOLATION
+    state[inside == FALSE] = -1
+    return state
+
+
+def among(column: Column, values: Sequence[str | float | bool]) -> Mask:
+    """Return which rows hold one of these values; kinds matter: true is not 1, and "1" is neither."""
+    found = np.zeros(len(column.kind), np.bool_)
+    texts = {v for v in values if isinstance(v, str)}
+    if texts:
+        hits = np.array([text in texts for text in column.texts] or [False])
+        string = column.kind == STRING
+        found[string] = hits[column.text[string]]
+    for value in values:
+        if not isinstance(value, str):
+            kind = BOOL if isinstance(value, bool) else NUMBER
+            found |= (column.kind == kind) & (column.number == float(value))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """m joined pairs: panes of arrival and of the prediction, version code, p (or -1), y in {-1, 0, 1}, OOD verdict."""
+
+    arrival: Ints
+    cohort: Ints
+    version: Ints
+    p: Ints
+    y: NDArray[np.int8]
+    ood: NDArray[np.int8]
+    flagged: Mask
+    selected: Mask
+    level: NDArray[np.int8]
+
+
+def count_pairs(plan: Plan, pairs: Labelled, slices: Mapping[int, Ints], into: OpenCounts) -> None:
+    """Count joined pairs; `slices` has the slice code of each pair per joined series, -1 where it does not count."""
+    for place, codes in slices.items():
+        inside = codes >= 0
+        if not inside.any():
+            continue
+        kind = plan.series[place].kind
+        if kind is Kind.EVENTS:
+            _pairs(into, place, (pairs, codes), inside, LABELS)
+        elif kind is Kind.ECE:
+            _reliability(into, place, (pairs, codes), inside & (pairs.y >= 0))
+        else:
+            _reviews(into, place, (pairs, codes), inside & (pairs.ood >= 0))
+
+
+def _pairs(into: OpenCounts, place: int, where: tuple[Labelled, Ints], rows: Mask, cell: int) -> None:
+    pairs, codes = where
+    if rows.any():
+        keys, sums = tabulate([pairs.arrival[rows], pairs.cohort[rows], pairs.version[rows], codes[rows]])
+        into.add((keys[0], keys[1], place, keys[2], keys[3], cell), sums[0])
+
+
+def _reliability(into: OpenCounts, place: int, where: tuple[Labelled, Ints], rows: Mask) -> None:
+    """Count n, sum of p and sum of y per micro-bin: cells 3 * bin + {0, 1, 2}."""
+    pairs, codes = where
+    if not rows.any():
+        return
+    p = pairs.p[rows]
+    keys = [pairs.arrival[rows], pairs.cohort[rows], pairs.version[rows], codes[rows], micro_bin(p / FIXED)]
+    (arrival, cohort, version, piece, cell), sums = tabulate(keys, [p, pairs.y[rows].astype(np.int64)])
+    for what, total in enumerate(sums):
+        into.add((arrival, cohort, place, version, piece, 3 * cell + what), total)
+
+
+def _reviews(into: OpenCounts, place: int, where: tuple[Labelled, Ints], rows: Mask) -> None:
+    pairs, _ = where
+    confirmed = pairs.ood == 1
+    _pairs(into, place, where, rows & pairs.flagged, REVIEWED)
+    _pairs(into, place, where, rows & pairs.flagged & confirmed, CONFIRMED)
+    for level in np.unique(pairs.level[rows]).tolist() if rows.any() else ():
+        audited = rows & ~pairs.flagged & pairs.selected & (pairs.level == level)
+        _pairs(into, place, where, audited, audit_cell(level, SETTLED))
+        _pairs(into, place, where, audited & confirmed, audit_cell(level, MISSED))

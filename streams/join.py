@@ -1,0 +1,164 @@
+"""Predictions meet their outcomes (STREAM.md §2), whichever comes first and however input is cut."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interlock.policies.model import Policy
+from interlock.streams.batch import Ids
+from interlock.streams.clock import BEGINNING, Times
+from interlock.streams.store import Rows, Store
+
+Mask = NDArray[np.bool_]
+Payload = Mapping[str, NDArray[np.generic]]
+
+SWEEP = 1 << 16
+"""Rows by which a store may grow before it is swept; memory only, never results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """m matches as rows of the two stores; each row is in one pair at most."""
+
+    prediction: Rows
+    outcome: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Which of n events are counted (`fresh`), and the store rows of those."""
+
+    fresh: Mask
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Horizons:
+    """How long each side is remembered, in milliseconds of event time."""
+
+    join: int
+    orphan: int
+    predictions: int
+    outcomes: int
+
+    @classmethod
+    def of(cls, policy: Policy, *, joins: bool) -> "Horizons":
+        """Derive the horizons of a policy.
+
+        A prediction's id is remembered for as long as an outcome may still find it, not for `dedup_ttl` alone: a second
+        prediction of the id would give the outcome two candidates, and which it met would hang on the interleaving.
+        """
+        labels, repeat = policy.labels, policy.dedup_ttl
+        longest = max(repeat, labels.join_ttl) if joins else repeat
+        return cls(labels.join_ttl, labels.orphan_ttl, longest, max(repeat, labels.orphan_ttl))
+
+
+class Join:
+    """The memory of one shard: predictions and outcomes by id."""
+
+    def __init__(self, policy: Policy, *, joins: bool, slices: Sequence[int]) -> None:
+        """Start empty; `slices` are the positions of the joined series, whose slice each prediction keeps."""
+        self.joins = joins
+        self.horizons = Horizons.of(policy, joins=joins)
+        kept = {f"slice{place}": np.int32 for place in slices}
+        self.predictions = Store(
+            {"version": np.int32, "p": np.int64, "top": np.uint64, "marks": np.uint8, "level": np.int8, "met": np.bool_}
+            | kept
+        )
+        self.outcomes = Store({"y": np.int8, "label": np.uint64, "ood": np.int8, "revision": np.int32, "met": np.bool_})
+        self._sweep = {"predictions": SWEEP, "outcomes": SWEEP}
+
+    def admit_predictions(self, ids: Ids, times: Times) -> Admitted:
+        """Enter predictions; repeats of a remembered id are not fresh."""
+        return _admit(self.predictions, ids, times, self.horizons.predictions)
+
+    def admit_outcomes(self, ids: Ids, times: Times) -> Admitted:
+        """Enter outcomes; repeats of a remembered id are not fresh."""
+        return _admit(self.outcomes, ids, times, self.horizons.outcomes)
+
+    def meet_outcomes(self, predictions: Rows) -> Pairs:
+        """Match predictions just entered with outcomes that were waiting for them."""
+        found = self.outcomes.find(*self._keys(self.predictions, predictions))
+        predictions, found = predictions[found >= 0], found[found >= 0]
+        waiting = ~self.outcomes["met"][found]
+        return self._match(predictions[waiting], found[waiting])
+
+    def meet_predictions(self, outcomes: Rows) -> tuple[Pairs, int]:
+        """Match outcomes just entered with remembered predictions; also count those whose prediction has its label."""
+        found = self.predictions.find(*self._keys(self.outcomes, outcomes))
+        outcomes, found = outcomes[found >= 0], found[found >= 0]
+        taken = self.predictions["met"][found]
+        self.outcomes["met"][outcomes[taken]] = True
+        return self._match(found[~taken], outcomes[~taken]), int(taken.sum())
+
+    def _match(self, predictions: Rows, outcomes: Rows) -> Pairs:
+        made, said = self.predictions["e"][predictions], self.outcomes["e"][outcomes]
+        near = (said <= made + self.horizons.join) & (made <= said + self.horizons.orphan)
+        predictions, outcomes = predictions[near], outcomes[near]
+        self.predictions["met"][predictions] = True
+        self.outcomes["met"][outcomes] = True
+        return Pairs(predictions, outcomes)
+
+    @staticmethod
+    def _keys(store: Store, rows: Rows) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        return store["h1"][rows], store["h2"][rows]
+
+    def orphans(self, before: int) -> NDArray[np.int64]:
+        """Give up outcomes whose wait ended before this time; return the ends of their waits, int64[m] ms."""
+        ends = self.outcomes["e"] + self.horizons.orphan
+        lost = ~self.outcomes["met"] & (ends < before)
+        self.outcomes["met"][lost] = True
+        return ends[lost]
+
+    def waiting(self) -> int:
+        """Count outcomes that have not met a prediction yet."""
+        return int((~self.outcomes["met"]).sum())
+
+    def sweep(self, predictions: int, outcomes: int) -> int:
+        """Forget what no watermark allows to match any more; return how many predictions went unmatched too early.
+
+        Those are predictions past `join_ttl` by their own watermark while the outcomes have fallen silent.
+        """
+        evicted = 0
+        if self.predictions.size > self._sweep["predictions"]:
+            evicted = self._sweep_predictions(predictions, outcomes)
+            self._sweep["predictions"] = 2 * self.predictions.size + SWEEP
+        if self.outcomes.size > self._sweep["outcomes"]:
+            self._sweep_outcomes(predictions, outcomes)
+            self._sweep["outcomes"] = 2 * self.outcomes.size + SWEEP
+        return evicted
+
+    def _sweep_predictions(self, predictions: int, outcomes: int) -> int:
+        e = self.predictions["e"]
+        keep = predictions <= e + self.horizons.predictions
+        early = ~keep & ~self.predictions["met"] & (outcomes <= e + self.horizons.join)
+        self.predictions.keep(keep)
+        return int(early.sum()) if self.joins else 0
+
+    def _sweep_outcomes(self, predictions: int, outcomes: int) -> None:
+        e = self.outcomes["e"]
+        awaited = ~self.outcomes["met"] & (predictions <= e + self.horizons.orphan)
+        self.outcomes.keep((outcomes <= e + self.horizons.outcomes) | (awaited & (outcomes <= e + self.horizons.join)))
+
+
+def _admit(store: Store, ids: Ids, times: Times, memory: int) -> Admitted:
+    rows = store.append({"h1": ids.h1, "h2": ids.h2, "e": times.effective})
+    held = store.index(rows)
+    again = held != rows
+    expired = again & (times.watermark > store["e"][held] + memory)
+    for place in np.flatnonzero(expired).tolist():
+        held[place] = _take_over(store, int(rows[place]), times.watermark[place] - memory)
+    fresh = held == rows
+    store["e"][rows[~fresh]] = BEGINNING // 2  # never indexed, gone with the next sweep
+    return Admitted(fresh, rows[fresh])
+
+
+def _take_over(store: Store, row: int, since: int) -> int:
+    """Let a row stand for an id whose earlier event is no longer remembered, unless another row did already."""
+    held = int(store.find(store["h1"][row : row + 1], store["h2"][row : row + 1])[0])
+    if store["e"][held] >= since:
+        return held
+    store.replace(held, row)
+    return row

@@ -1,0 +1,81 @@
+"""Names as small integers, with a hard limit: what a shard counts by."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interlock.columns import MISSING, STRING, Column
+
+OVERFLOW = "(overflow)"
+"""The name of whatever comes after the limit: still counted, and reported."""
+
+
+class Names:
+    """Codes of names, in the order they were first seen; past `limit` all new names share one code."""
+
+    def __init__(self, limit: int = 1 << 16) -> None:
+        """Start with the overflow name alone, at code 0."""
+        self.values = [OVERFLOW]
+        self.overflowed = 0
+        self._limit = limit
+        self._codes = {OVERFLOW: 0}
+
+    def code(self, name: str) -> int:
+        """Return the code of a name, giving it the next one if it is new and there is room."""
+        code = self._codes.get(name)
+        if code is None:
+            if len(self.values) >= self._limit:
+                self.overflowed += 1
+                return 0
+            code = self._codes[name] = len(self.values)
+            self.values.append(name)
+        return code
+
+    def restore(self, values: Sequence[str]) -> None:
+        """Become the names of which `values` is a snapshot."""
+        self.values = list(values)
+        self._codes = {name: code for code, name in enumerate(values)}
+
+
+def local_codes(column: Column) -> tuple[NDArray[np.int64], list[str | float | bool | None]]:
+    """Return codes 0.. of the distinct values of a column, int64[n], and those values; null and missing are one."""
+    if (column.kind == STRING).all():
+        return column.text.astype(np.int64), list(column.texts)
+    values: list[str | float | bool | None] = list(column.texts)
+    codes = np.where(column.kind == STRING, column.text, 0).astype(np.int64)
+    rest = np.flatnonzero(column.kind != STRING)
+    known: dict[str, int] = {}
+    for row in rest.tolist():
+        value = column.value(row)
+        mark = repr(value)
+        if mark not in known:
+            known[mark] = len(values)
+            values.append(value)
+        codes[row] = known[mark]
+    return codes, values
+
+
+def slice_codes(columns: Mapping[str, Column], by: Sequence[str], rows: int, names: Names) -> NDArray[np.int64]:
+    """Return the slice of each of n rows: the code of the JSON list of its values of `by`."""
+    packed = np.zeros(rows, np.int64)
+    tables = []
+    for path in by:
+        codes, values = local_codes(columns.get(path, _missing(rows)))
+        packed = packed * len(values) + codes
+        tables.append(values)
+    distinct, inverse = np.unique(packed, return_inverse=True)
+    return np.array([names.code(_name(int(p), tables)) for p in distinct], np.int64)[inverse]
+
+
+def _name(packed: int, tables: Sequence[Sequence[object]]) -> str:
+    parts = []
+    for values in reversed(tables):
+        packed, code = divmod(packed, len(values))
+        parts.append(values[code])
+    return json.dumps(parts[::-1], ensure_ascii=False, separators=(",", ":"))
+
+
+def _missing(rows: int) -> Column:
+    return Column(np.full(rows, MISSING, np.uint8), np.zeros(rows), np.zeros(rows, np.int32), ())

@@ -1,0 +1,144 @@
+"""Shards and judge in one process: the core as replay and tests drive it."""
+
+from collections import Counter as Counters
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from interlock.policies.context import Learned
+from interlock.policies.machine import Said
+from interlock.policies.plan import Plan
+from interlock.records import Control, Verdict
+from interlock.streams.batch import AbuseReports, Outcomes, Predictions
+from interlock.streams.clock import BEGINNING
+from interlock.streams.judge import Judge
+from interlock.streams.reference import Reference
+from interlock.streams.scoring import Scorer, audit_probabilities
+from interlock.streams.shard import Output, Shard, Trigger
+from interlock.streams.tally import TallyRecord
+
+Batch = Predictions | Outcomes | AbuseReports
+
+
+def learned(plan: Plan, reference: Reference | None) -> Learned:
+    """Return what judging takes from a reference."""
+    probabilities = audit_probabilities(plan.policy, reference)
+    own = plan.policy.ood.threshold is not None
+    if reference is None:
+        return Learned({}, audit_probabilities=probabilities, scores_ood=own)
+    age = reference.label_age
+    return Learned(
+        dict(reference.dispersion),
+        tuple(reference.ece_groups.tolist()),
+        None if age is None else age.p99,
+        probabilities,
+        scores_ood=True,
+        reference_id=reference.id,
+    )
+
+
+@dataclass(slots=True)
+class Yield:
+    """What a step of the pipeline yields; verdicts and controls in their final order."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    controls: list[Control] = field(default_factory=list)
+    early: list[Control] = field(default_factory=list)
+    records: list[TallyRecord] = field(default_factory=list)
+    triggers: list[Trigger] = field(default_factory=list)
+
+
+class Pipeline:
+    """Some shards, one judge. Events go to shards by their id, as a keyed topic would spread them."""
+
+    def __init__(self, plan: Plan, reference: Reference | None, secret: bytes, shards: int = 1) -> None:
+        """Start before the first event."""
+        scorer = Scorer(plan.policy, reference, secret)
+        self.plan = plan
+        self.shards = [Shard(number, plan, scorer) for number in range(shards)]
+        self.judge = Judge(plan, learned(plan, reference), shards)
+        self._verdicts: list[Verdict] = []
+        self._controls: list[Control] = []
+        self._order = {slo.name: place for place, slo in enumerate(plan.policy.slos)}
+
+    def read(self, topic: str, batch: Batch) -> Yield:
+        """Take in a chunk of a topic."""
+        output = Output()
+        for shard, part in self._spread(batch):
+            output.extend(self.intake(shard, topic, part))
+        return self._judge(output)
+
+    @staticmethod
+    def intake(shard: Shard, topic: str, part: Batch) -> Output:
+        """Give a shard its part of a chunk."""
+        match part:
+            case Predictions():
+                return shard.predictions(part)
+            case Outcomes():
+                return shard.outcomes(part)
+            case AbuseReports():
+                return shard.abuse(part)
+
+    def end(self, topic: str) -> Yield:
+        """Say that a topic will bring nothing more."""
+        output = Output()
+        for shard in self.shards:
+            output.extend(shard.end(topic))
+        return self._judge(output)
+
+    def finish(self) -> Yield:
+        """Close all panes: every topic has ended."""
+        latest = max(clock.latest for shard in self.shards for clock in shard.clocks.values())
+        output = Output()
+        for shard in self.shards if latest != BEGINNING else ():
+            output.extend(shard.finish(latest // self.plan.tick))
+        judged = self._judge(output)
+        rest = self._settled(None)
+        judged.verdicts += rest.verdicts
+        judged.controls += rest.controls
+        return judged
+
+    @property
+    def counters(self) -> Counters[str]:
+        """Return the shards' counters, added up."""
+        total: Counters[str] = Counters()
+        for shard in self.shards:
+            total.update(shard.counters)
+            total["slice_overflow"] += shard.names.overflowed
+            total["waiting_outcomes"] += shard.join.waiting()
+        return total
+
+    def watermark(self, topic: str) -> int:
+        """Return how far a topic has come: what the slowest shard waits for."""
+        return min(shard.clocks[topic].watermark for shard in self.shards)
+
+    def _spread(self, batch: Batch) -> Sequence[tuple[Shard, Batch]]:
+        if len(self.shards) == 1:
+            return [(self.shards[0], batch)]
+        to = (batch.ids.h2 % np.uint64(len(self.shards))).astype(np.int64)
+        return [(shard, batch.take(to == shard.number)) for shard in self.shards]
+
+    def _judge(self, output: Output) -> Yield:
+        early = [control for trigger in output.triggers for control in self.judge.trigger(trigger)]
+        self._keep(self.judge.apply(output.records))
+        settled = self._settled(self.judge.judged())
+        return Yield(settled.verdicts, settled.controls, early, output.records, output.triggers)
+
+    def _keep(self, judged: Sequence[Said]) -> None:
+        for said in judged:
+            self._verdicts += said.verdicts
+            self._controls += said.controls
+
+    def _settled(self, until: int | None) -> Yield:
+        """Take out, in order of time, SLO and scope, what no chain that lags can still precede."""
+        self._verdicts.sort(key=self._place)
+        ready = [v for v in self._verdicts if until is None or v.ts <= until]
+        self._verdicts = self._verdicts[len(ready) :]
+        known = {v.verdict_id for v in self._verdicts}
+        controls = [c for c in self._controls if c.verdict_id not in known]
+        self._controls = [c for c in self._controls if c.verdict_id in known]
+        return Yield(ready, sorted(controls, key=self._place))
+
+    def _place(self, said: Verdict | Control) -> tuple[int, str, int, str]:
+        return said.ts, said.model, self._order[said.slo], repr(sorted(said.scope.items()))

@@ -1,0 +1,112 @@
+"""The bytes of a reference: magic, format version, SHA-256, then the content as MessagePack.
+
+Arrays are little-endian int64 bytes with their shape. The checksum covers the content, and names it: the reference's id.
+"""
+
+import hashlib
+import math
+import struct
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+MAGIC = b"ILK-REF\n"
+FORMAT = 1
+_HEADER = struct.Struct("<8sH32s")
+_INT64 = "<i8"
+
+
+class Packed(msgspec.Struct, frozen=True, array_like=True):
+    """An array of integers: element type as numpy writes it, shape, and raw little-endian bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+
+class NumberPart(msgspec.Struct, frozen=True):
+    """A numeric feature."""
+
+    name: str
+    mean: float
+    sd: float
+    table: Packed
+
+
+class CategoryPart(msgspec.Struct, frozen=True):
+    """A categorical feature and its vocabulary."""
+
+    name: str
+    values: tuple[str, ...]
+    counts: Packed
+    missing: int
+    table: Packed
+
+
+class Body(msgspec.Struct, frozen=True):
+    """Everything a reference knows, in the order of the file."""
+
+    model: str
+    versions: tuple[str, ...]
+    rows: int
+    span: tuple[int, int]
+    numbers: tuple[NumberPart, ...]
+    categories: tuple[CategoryPart, ...]
+    number_means: Packed
+    category_means: Packed
+    calibration: Packed
+    ece_groups: Packed
+    label_age: tuple[int, int, int] | None
+    flag_rate: float
+    dispersion: tuple[tuple[str, float], ...]
+    warnings: tuple[str, ...]
+
+
+def packed(values: NDArray[np.int64]) -> Packed:
+    """Return an array as it stands in the file."""
+    return Packed(_INT64, values.shape, values.astype(_INT64).tobytes())
+
+
+def array(values: Packed) -> NDArray[np.int64]:
+    """Return an array of the file, read-only.
+
+    Raises:
+        ValueError: its type or its length is not what it says.
+    """
+    if values.dtype != _INT64 or len(values.data) != 8 * math.prod(values.shape):
+        raise ValueError("damaged (an array does not have the shape it claims)")
+    return np.frombuffer(values.data, dtype=_INT64).reshape(values.shape).astype(np.int64, copy=False)
+
+
+def identity(body: Body) -> str:
+    """Return the id of a content: `sha256:` and its hash in hex."""
+    return "sha256:" + hashlib.sha256(msgspec.msgpack.encode(body)).hexdigest()
+
+
+def sealed(body: Body) -> bytes:
+    """Return the file's bytes."""
+    content = msgspec.msgpack.encode(body)
+    return _HEADER.pack(MAGIC, FORMAT, hashlib.sha256(content).digest()) + content
+
+
+def opened(content: bytes) -> Body:
+    """Return the content of a file's bytes.
+
+    Raises:
+        ValueError: no reference, another format version, cut short, or damaged; the message says which.
+    """
+    if content[: len(MAGIC)] != MAGIC:
+        raise ValueError("not a reference file")
+    if len(content) <= _HEADER.size:
+        raise ValueError("cut short")
+    _, version, checksum = _HEADER.unpack_from(content)
+    if version != FORMAT:
+        raise ValueError(f"format version {version}, this Interlock reads {FORMAT}")
+    body = content[_HEADER.size :]
+    if hashlib.sha256(body).digest() != checksum:
+        raise ValueError("damaged or cut short (its checksum does not match)")
+    try:
+        return msgspec.msgpack.decode(body, type=Body)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"damaged ({error})") from None

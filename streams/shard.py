@@ -1,0 +1,238 @@
+"""One source partition's state: chunks of events in, tally records and triggers out.
+
+Everything here is a function of the events of the shard's topics up to an offset each (STREAM.md §1-§4): how they were
+cut into chunks, and how the topics interleaved, does not show.
+"""
+
+from collections import Counter as Counters
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interlock.policies.plan import ORPHANS, Kind, Plan
+from interlock.streams.batch import AbuseReports, Outcomes, Predictions
+from interlock.streams.clock import BEGINNING, Clock, Times
+from interlock.streams.counting import Chunk, Counter, Labelled, count_pairs, probabilities
+from interlock.streams.exemplars import Explainer
+from interlock.streams.join import Join, Pairs
+from interlock.streams.labels import NO_CLASS, class_hashes, positives, top_classes
+from interlock.streams.names import OVERFLOW, Names
+from interlock.streams.scoring import Scorer
+from interlock.streams.tally import CHAINS, NO_COHORT, CodeTables, Ints, OpenCounts, TallyRecord, local_record, tabulate
+
+TOPICS = ("predictions", "outcomes", "abuse")
+
+FLAGGED, SELECTED = 1, 2
+"""Bits of a remembered prediction's `marks`."""
+
+MOST_VERSIONS = 4096
+"""Pairs of model and version that a shard tells apart; later versions of a model are counted as one."""
+
+JOINED_KINDS = (Kind.EVENTS, Kind.ECE, Kind.RECALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A never-event violation, sent to the judge at once; counts and verdict follow with its pane."""
+
+    rule: str
+    model: str
+    version: str
+    ts: int
+    event_id: str
+
+
+@dataclass(slots=True)
+class Output:
+    """What a step of a shard yields."""
+
+    records: list[TallyRecord] = field(default_factory=list)
+    triggers: list[Trigger] = field(default_factory=list)
+
+    def extend(self, other: "Output") -> None:
+        """Add another step's output."""
+        self.records += other.records
+        self.triggers += other.triggers
+
+
+class Shard:
+    """Joins, scores and counts what one source partition brings; decodes nothing and judges nothing."""
+
+    def __init__(self, number: int, plan: Plan, scorer: Scorer) -> None:
+        """Start before the first event."""
+        joined = [place for place, series in enumerate(plan.series) if series.kind in JOINED_KINDS]
+        self.number, self.plan = number, plan
+        self.clocks = {topic: Clock(plan.policy.lateness) for topic in TOPICS}
+        self.join = Join(plan.policy, joins=plan.joins, slices=joined)
+        self.open = {chain: OpenCounts() for chain in CHAINS}
+        self.through: dict[str, int] = {}
+        self.versions: dict[tuple[str, str], int] = {}
+        self.names = Names()
+        self.counters: Counters[str] = Counters()
+        self._joined = joined
+        self._scorer = scorer
+        self._counter = Counter(plan, len(scorer.probabilities), self.names)
+        self._explainer = Explainer(plan, scorer, self.names)
+
+    # -- intake ------------------------------------------------------------------------------------------------------
+
+    def predictions(self, batch: Predictions) -> Output:
+        """Take in predictions in offset order."""
+        ours = self._of_model(batch)
+        self.counters["other_model"] += int((~ours).sum())
+        batch = batch if ours.all() else batch.take(ours)
+        output = Output()
+        if batch.rows():
+            times = self.clocks["predictions"].read(batch.ts, batch.appended)
+            admitted = self.join.admit_predictions(batch.ids, times)
+            if not admitted.fresh.all():
+                self.counters["duplicate"] += int((~admitted.fresh).sum())
+                batch, times = batch.take(admitted.fresh), times.take(admitted.fresh)
+            self._count(batch, times, admitted.rows, output)
+        return self._advance(output)
+
+    def outcomes(self, batch: Outcomes) -> Output:
+        """Take in outcomes in offset order."""
+        if batch.rows():
+            times = self.clocks["outcomes"].read(batch.ts, batch.appended)
+            admitted = self.join.admit_outcomes(batch.ids, times)
+            self.counters["duplicate"] += int((~admitted.fresh).sum())
+            self.counters["late"] += int((times.late & admitted.fresh).sum())
+            self.counters["outcomes"] += len(admitted.rows)
+            self._remember_labels(batch.take(admitted.fresh), admitted.rows)
+            pairs, repeats = self.join.meet_predictions(admitted.rows)
+            self.counters["duplicate"] += repeats
+            self._count_pairs(pairs)
+        return self._advance(Output())
+
+    def abuse(self, batch: AbuseReports) -> Output:
+        """Take in abuse reports in offset order: counted per model, pane and category."""
+        if batch.rows():
+            times = self.clocks["abuse"].read(batch.ts, batch.appended)
+            self.counters["late"] += int(times.late.sum())
+            self.counters["abuse"] += len(times.late)
+            models = np.array([self._version_code(model, "") for model in batch.model.values])
+            category = np.array([self.names.code(text) for text in batch.category.values])
+            pane = times.effective // self.plan.tick
+            keys, sums = tabulate([pane, models[batch.model.codes], category[batch.category.codes]])
+            self.open["abuse"].add((keys[0], NO_COHORT, 0, keys[1], keys[2], 0), sums[0])
+        return self._advance(Output())
+
+    def end(self, topic: str) -> Output:
+        """Say that a topic will bring nothing more: it keeps the others waiting no longer."""
+        self.clocks[topic].ended = True
+        return self._advance(Output())
+
+    def finish(self, through: int) -> Output:
+        """Close all panes up to `through` although no watermark has passed them: the files have ended."""
+        return self._close(dict.fromkeys(CHAINS, through), Output())
+
+    def _of_model(self, batch: Predictions) -> NDArray[np.bool_]:
+        ours = self.plan.policy.model
+        return np.array([ours in (None, model) for model in batch.model.values] or [True])[batch.model.codes]
+
+    # -- counting ----------------------------------------------------------------------------------------------------
+
+    def _count(self, batch: Predictions, times: Times, rows: Ints, output: Output) -> None:
+        pane = times.effective // self.plan.tick
+        chunk = Chunk(batch, self._scorer.score(batch), pane, self._version(batch), times.late, probabilities(batch))
+        self.counters["predictions"] += chunk.rows()
+        self.counters["late"] += int(times.late.sum())
+        opened = self.open["predictions"]
+        counted = self._counter.predictions(chunk, opened)
+        broken = self._explainer.violations(chunk, times.effective, counted)
+        opened.exemplars += broken + self._explainer.oddities(chunk, times.effective, counted)
+        output.triggers += [Trigger(x.reason, *x.version, x.ts, x.event_id) for x in broken]
+        if self.plan.joins:
+            self._remember(chunk, rows, {p: np.where(counted.inside[p], counted.slices[p], -1) for p in self._joined})
+            self._count_pairs(self.join.meet_outcomes(rows))
+
+    def _remember(self, chunk: Chunk, rows: Ints, slices: dict[int, Ints]) -> None:
+        store, scores = self.join.predictions, chunk.scores
+        store["version"][rows] = chunk.version
+        store["p"][rows] = chunk.p
+        store["top"][rows] = top_classes(chunk.batch.top, chunk.rows(), ~np.isnan(chunk.batch.score))
+        store["marks"][rows] = FLAGGED * scores.flagged + SELECTED * scores.selected
+        store["level"][rows] = scores.level
+        for place, codes in slices.items():
+            store[f"slice{place}"][rows] = codes
+
+    def _remember_labels(self, batch: Outcomes, rows: Ints) -> None:
+        store = self.join.outcomes
+        store["y"][rows] = positives(batch.label, self.plan.policy.labels.positive_values)
+        store["label"][rows] = class_hashes(batch.label)
+        store["ood"][rows] = batch.confirmed_ood
+
+    def _count_pairs(self, pairs: Pairs) -> None:
+        p, o = pairs.prediction, pairs.outcome
+        if not len(p):
+            return
+        made, said, tick = self.join.predictions, self.join.outcomes, self.plan.tick
+        self.counters["joined"] += len(p)
+        top, marks = made["top"][p], made["marks"][p]
+        labelled = Labelled(
+            np.maximum(made["e"][p], said["e"][o]) // tick,
+            made["e"][p] // tick,
+            made["version"][p].astype(np.int64),
+            made["p"][p],
+            np.where(top == NO_CLASS, said["y"][o], top == said["label"][o]).astype(np.int8),
+            said["ood"][o],
+            (marks & FLAGGED) != 0,
+            (marks & SELECTED) != 0,
+            made["level"][p],
+        )
+        slices = {place: made[f"slice{place}"][p].astype(np.int64) for place in self._joined}
+        count_pairs(self.plan, labelled, slices, self.open["joined"])
+
+    def _version(self, batch: Predictions) -> Ints:
+        """Return the code of each row's model and version."""
+        packed = batch.model.codes.astype(np.int64) * len(batch.version.values) + batch.version.codes
+        distinct, inverse = np.unique(packed, return_inverse=True)
+        pairs = [divmod(int(code), len(batch.version.values)) for code in distinct]
+        codes = [self._version_code(batch.model.values[m], batch.version.values[v]) for m, v in pairs]
+        return np.array(codes, np.int64)[inverse]
+
+    def _version_code(self, model: str, version: str) -> int:
+        if (model, version) not in self.versions and len(self.versions) >= MOST_VERSIONS:
+            self.counters["version_overflow"] += 1
+            version = OVERFLOW
+        return self.versions.setdefault((model, version), len(self.versions))
+
+    # -- panes -------------------------------------------------------------------------------------------------------
+
+    def _advance(self, output: Output) -> Output:
+        """Close what the watermarks have passed; a topic that has ended goes along with the other."""
+        furthest = max(self.clocks["predictions"].watermark, self.clocks["outcomes"].watermark)
+        marks = {t: furthest if c.ended and t != "abuse" else c.watermark for t, c in self.clocks.items()}
+        self.counters["evicted"] += self.join.sweep(marks["predictions"], marks["outcomes"])
+        reached = {
+            "predictions": marks["predictions"],
+            "joined": min(marks["predictions"], marks["outcomes"]),
+            "abuse": marks["abuse"],
+        }
+        through = {chain: mark // self.plan.tick - 1 for chain, mark in reached.items() if mark != BEGINNING}
+        return self._close(through, output)
+
+    def _close(self, through: dict[str, int], output: Output) -> Output:
+        for chain, pane in through.items():
+            after = self.through.get(chain)
+            if after is not None and pane <= after:
+                continue
+            if chain == "joined":
+                self._give_up((pane + 1) * self.plan.tick)
+            # What closes first begins at the epoch's beginning of time: no source has panes before its first.
+            span = (BEGINNING if after is None else after, pane)
+            tables = CodeTables(tuple(self.versions), self.names.values)
+            output.records.append(local_record(self.number, chain, span, self.open[chain], tables))
+            self.through[chain] = pane
+        return output
+
+    def _give_up(self, before: int) -> None:
+        """Count outcomes whose prediction can come no more; they belong to no model."""
+        ends = self.join.orphans(before) if self.plan.joins else np.zeros(0, np.int64)
+        self.counters["orphan"] += len(ends)
+        if len(ends):
+            keys, sums = tabulate([ends // self.plan.tick])
+            nowhere = self.names.code("[]")
+            self.open["joined"].add((keys[0], NO_COHORT, 0, self._version_code("", ""), nowhere, ORPHANS), sums[0])

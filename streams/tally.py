@@ -1,0 +1,174 @@
+"""Counts of open panes, and the records in which closed ones leave a shard (STREAM.md §3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+PANE, COHORT, SERIES, VERSION, SLICE, CELL, COUNT = range(7)
+"""Rows of a table of counts, int64[7, n]. COHORT is -1 where a count has no cohort."""
+
+NO_COHORT = -1
+EXEMPLARS = 8
+"""Causing events kept per pane, series, version and slice, so that a verdict can name some."""
+
+PREDICTIONS, JOINED, ABUSE = "predictions", "joined", "abuse"
+CHAINS = (PREDICTIONS, JOINED, ABUSE)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Exemplar:
+    """A causing event: keyed hashes choose which are kept, so that partitions and order do not matter."""
+
+    pane: int
+    series: int
+    slice: str
+    key: int
+    event_id: str
+    reason: str
+    ts: int
+    version: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TallyRecord:
+    """Panes `(after, through]` of one chain of one shard: `counts` int64[7, n], codes of versions and slices in it."""
+
+    shard: int
+    chain: str
+    after: int
+    through: int
+    counts: Ints
+    versions: tuple[tuple[str, str], ...] = ()
+    slices: tuple[str, ...] = ()
+    exemplars: tuple[Exemplar, ...] = ()
+
+
+def tabulate(keys: Sequence[Ints], weights: Sequence[Ints] = ()) -> tuple[list[Ints], list[Ints]]:
+    """Return the distinct rows of `keys` and, for each, the count of rows followed by the sums of `weights`.
+
+    Keys are packed into one integer. Sums are exact: int64 throughout.
+    """
+    lows = [int(k.min()) for k in keys]
+    spans = [int(k.max()) - low + 1 for k, low in zip(keys, lows, strict=True)]
+    total = 1
+    for span in spans:
+        total *= span
+    if total >= 1 << 62:
+        return _tabulate_wide(keys, weights)
+    packed = np.zeros(len(keys[0]), np.int64)
+    for key, low, span in zip(keys, lows, spans, strict=True):
+        packed = packed * span + (key - low)
+    distinct, sums = _dense(packed, weights, total) if total <= 8 * len(packed) else _sparse(packed, weights)
+    return _unpack(distinct, lows, spans), sums
+
+
+def _unpack(packed: Ints, lows: Sequence[int], spans: Sequence[int]) -> list[Ints]:
+    columns = []
+    for low, span in zip(reversed(lows), reversed(spans), strict=True):
+        packed, code = np.divmod(packed, span)
+        columns.append(code + low)
+    return columns[::-1]
+
+
+def _dense(packed: Ints, weights: Sequence[Ints], total: int) -> tuple[Ints, list[Ints]]:
+    counts = np.bincount(packed, minlength=total)
+    distinct = np.flatnonzero(counts)
+    sums = [counts[distinct]]
+    for weight in weights:
+        summed = np.zeros(total, np.int64)
+        np.add.at(summed, packed, weight)
+        sums.append(summed[distinct])
+    return distinct, sums
+
+
+def _sparse(packed: Ints, weights: Sequence[Ints]) -> tuple[Ints, list[Ints]]:
+    order = np.argsort(packed, kind="stable")
+    ordered = packed[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    counts = np.diff(np.concatenate((starts, [len(packed)])))
+    return ordered[starts], [counts] + [np.add.reduceat(w[order], starts) for w in weights]
+
+
+def _tabulate_wide(keys: Sequence[Ints], weights: Sequence[Ints]) -> tuple[list[Ints], list[Ints]]:
+    """Do the same where the keys' ranges multiply past 63 bits."""
+    distinct, inverse = np.unique(np.stack(keys), axis=1, return_inverse=True)
+    _, sums = _sparse(inverse.reshape(-1), weights)
+    return list(distinct), sums
+
+
+@dataclass(slots=True)
+class OpenCounts:
+    """Counts of one chain's open panes."""
+
+    parts: list[Ints] = field(default_factory=list)
+    exemplars: list[Exemplar] = field(default_factory=list)
+
+    def add(self, keys: Sequence[Ints | int], counts: Ints) -> None:
+        """Add counts under pane, cohort, series, version, slice and cell (scalars spread)."""
+        part = np.empty((7, len(counts)), np.int64)
+        for row, key in enumerate(keys):
+            part[row] = key
+        part[COUNT] = counts
+        self.parts.append(part)
+        if len(self.parts) > 512:  # noqa: PLR2004 - bounds memory between closings; no effect on results
+            self.parts = [self.merged()]
+
+    def merged(self) -> Ints:
+        """Return all open counts as one table in a canonical order."""
+        if not self.parts:
+            return np.zeros((7, 0), np.int64)
+        table = np.concatenate(self.parts, axis=1)
+        if not table.shape[1]:
+            return table
+        keys, sums = tabulate(list(table[:COUNT]), [table[COUNT]])
+        return np.stack([*keys, sums[1]])
+
+    def close(self, through: int) -> tuple[Ints, tuple[Exemplar, ...]]:
+        """Take out the counts and exemplars of panes up to and including `through`."""
+        table = self.merged()
+        closed = table[PANE] <= through
+        self.parts = [table[:, ~closed]] if not closed.all() else []
+        taken = tuple(x for x in self.exemplars if x.pane <= through)
+        self.exemplars = [x for x in self.exemplars if x.pane > through]
+        return table[:, closed], fewest(taken)
+
+
+def fewest(exemplars: Sequence[Exemplar]) -> tuple[Exemplar, ...]:
+    """Keep the EXEMPLARS of smallest key per pane, series, version and slice."""
+    kept: list[Exemplar] = []
+    room: dict[tuple[int, int, str, tuple[str, str]], int] = {}
+    for x in sorted(set(exemplars)):
+        place = (x.pane, x.series, x.slice, x.version)
+        room[place] = room.get(place, 0) + 1
+        if room[place] <= EXEMPLARS:
+            kept.append(x)
+    return tuple(kept)
+
+
+def local_record(shard: int, chain: str, span: tuple[int, int], closed: OpenCounts, names: "CodeTables") -> TallyRecord:
+    """Close panes `(after, through]` into a record whose codes count from 0 within it."""
+    counts, exemplars = closed.close(span[1])
+    versions, counts[VERSION] = np.unique(counts[VERSION], return_inverse=True)
+    slices, counts[SLICE] = np.unique(counts[SLICE], return_inverse=True)
+    return TallyRecord(
+        shard,
+        chain,
+        span[0],
+        span[1],
+        counts,
+        tuple(names.versions[v] for v in versions.tolist()),
+        tuple(names.slices[s] for s in slices.tolist()),
+        exemplars,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CodeTables:
+    """What version and slice codes stand for."""
+
+    versions: Sequence[tuple[str, str]]
+    slices: Sequence[str]
