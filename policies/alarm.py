@@ -1,10 +1,10 @@
 """From evidence to alarm: what engages, recovers and releases each slot of an SLO (VERDICTS.md §2 and §4)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,12 @@ class Recovery(Protocol):
     @property
     def log_v(self) -> float:
         """Natural logarithm of V."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values and arrays."""
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +156,37 @@ class Alarms:
         self._restart_one(slot, pane)
         return Transition(slot, Change.RELEASED)
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values and arrays."""
+        engaged = {
+            slot: (x.phase.value, x.since, x.hold, x.recovery.snapshot(), x.recent.snapshot(), x.last, x.clear)
+            for slot, x in self.engaged.items()
+        }
+        kept = {"released": dict(self._released), "floor": dict(self.floor)}
+        return {"window": self._window.snapshot(), "engaged": engaged} | kept
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of the same bank and as many slots."""
+        self._window.restore(saved["window"])
+        self._released = {slot: (pane, hold) for slot, (pane, hold) in saved["released"].items()}
+        self.floor = dict(saved["floor"])
+        self.engaged = {}
+        for slot, (phase, since, hold, recovery, recent, last, clear) in saved["engaged"].items():
+            state = Engagement(Phase(phase), since, hold, self._bank.recovery(), self._recent(hold), last, clear)
+            state.recovery.restore(recovery)
+            state.recent.restore(recent)
+            self.engaged[slot] = state
+
+    def _recent(self, hold: int) -> RecentStarts:
+        longest = max(self._day, self._bank.thresholds.hold_panes)
+        return RecentStarts(self._bank.bad_weights, hold, longest)
+
     def _engage(self, slot: int, pane: int) -> Transition:
         base = self._bank.thresholds.hold_panes
         at, hold = self._released.get(slot, (-self._day - 1, base))
         again = pane - at <= self._day and slot in self._released
         hold = min(2 * hold, max(self._day, base)) if again else base
-        recent = RecentStarts(self._bank.bad_weights, hold, max(self._day, base))
-        self.engaged[slot] = Engagement(Phase.ENGAGED, pane, hold, self._bank.recovery(), recent, pane)
+        self.engaged[slot] = Engagement(Phase.ENGAGED, pane, hold, self._bank.recovery(), self._recent(hold), pane)
         self._restart_one(slot, pane)
         return Transition(slot, Change.ENGAGED_AGAIN if again else Change.ENGAGED)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from interlock.policies.model_base import Action
 from interlock.records import Control, Mode
@@ -78,6 +79,17 @@ class Controls:
         """Close the epoch of an engaged scope."""
         del self.engaged[scope_key(scope)]
         return self._record(scope, "released", cause)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values."""
+        return {"epochs": list(self.epochs.items()), "engaged": list(self.engaged.items())}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of the same owner's controls."""
+        self.epochs, self.engaged = (
+            {tuple((name, value) for name, value in key): number for key, number in saved[kept]}
+            for kept in ("epochs", "engaged")
+        )
 
     def control_id(self, scope: Scope, epoch: int) -> str:
         """Return `H(model, slo, scope, action, epoch)` (STREAM.md §3)."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,10 @@ from interlock.records import Control, State, Verdict
 Ints = NDArray[np.int64]
 Slices = Mapping[str, Ints]
 """Counts of one pane by slice name, int64[width] each."""
+
+
+PARTS = ("slots", "measure", "alarms", "window", "controls")
+"""What a machine is made of, each with a snapshot of its own."""
 
 
 @dataclass(slots=True)
@@ -53,7 +58,6 @@ class Machine:
         self.shown: dict[int, State] = {}
         self.exemplars: dict[int, list[tuple[int, int, str, str]]] = {}
         self.changes: list[Transition] = []
-        self._version = ""
         self._led: set[str] = set()
 
     # -- evidence ----------------------------------------------------------------------------------------------------
@@ -205,6 +209,22 @@ class Machine:
         kept += [(-pane, *one) for one in found]
         kept.sort()
         del kept[8:]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state between two panes, as plain values and arrays."""
+        parts = {name: getattr(self, name).snapshot() for name in PARTS}
+        shown = {"shown": dict(self.shown), "exemplars": {s: list(x) for s, x in self.exemplars.items()}}
+        changes = [(c.slot, c.change.value) for c in self.changes]
+        return parts | shown | {"changes": changes, "pooled": self.pooled.copy(), "led": sorted(self._led)}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of the same context."""
+        for name in PARTS:
+            getattr(self, name).restore(saved[name])
+        self.shown = dict(saved["shown"])
+        self.exemplars = {slot: [(a, b, c, d) for a, b, c, d in kept] for slot, kept in saved["exemplars"].items()}
+        self.changes = [Transition(slot, Change(change)) for slot, change in saved["changes"]]
+        self.pooled, self._led = np.array(saved["pooled"], np.int64), set(saved["led"])
 
     def free(self, moment: Moment) -> None:
         """Take slots from slices that had no event for a window, and no control."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,19 @@ class NeverMachine:
         ledger.counts[:] = 0
         ledger.broken = None
         return self.controls.release(self._scope(version), cause)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state between two panes, as plain values and arrays."""
+        kept = {v: (x.counts.copy(), x.last, x.shown, x.broken) for v, x in self._versions.items()}
+        return {"versions": kept, "controls": self.controls.snapshot()}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of the same context."""
+        self.controls.restore(saved["controls"])
+        self._versions = {
+            version: Ledger(counts.copy(), last, shown, None if broken is None else (broken[0], broken[1], broken[2]))
+            for version, (counts, last, shown, broken) in saved["versions"].items()
+        }
 
     def conclude(self, moment: Moment) -> Said:
         """Return the verdicts and controls as of an arrival pane."""

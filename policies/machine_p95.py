@@ -1,5 +1,8 @@
 """`decision_ece_p95`: breached when endpoints that carry more than a twentieth of decisions miss the target."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,6 +79,15 @@ class P95Machine:
 
     def _scope(self, slot: int) -> dict[str, str]:
         return self.context.scope(self.inner.slots.names[slot], pool=REST)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state between two panes, as plain values and arrays."""
+        return {"inner": self.inner.snapshot(), "members": sorted(self._members), "shown": self._shown}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of the same context."""
+        self.inner.restore(saved["inner"])
+        self._members, self._shown = set(saved["members"]), saved["shown"]
 
     def rejected(self) -> list[int]:
         """Return endpoints whose own evidence says that they miss the target."""

@@ -1,7 +1,8 @@
 """How each indicator reads its counts: evidence of a pane, and value, interval and proof over the window."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,12 @@ class Measure(Protocol):
     def restart(self, slots: Mask) -> None:
         """Forget what was remembered of these slots beyond the window."""
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return what is remembered beyond the window, as plain values and arrays."""
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot."""
+
 
 class RateMeasure:
     """A rate that must stay at or below the target: `ood_rate`, `unseen_rate`."""
@@ -138,6 +145,13 @@ class RateMeasure:
         """Do nothing: rates have no memory beyond the window."""
 
     def restart(self, slots: Mask) -> None:
+        """Do nothing: rates have no memory beyond the window."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return nothing: rates have no memory beyond the window."""
+        return {}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
         """Do nothing: rates have no memory beyond the window."""
 
 
@@ -238,4 +252,11 @@ class RecallMeasure:
         """Do nothing: recall has no memory beyond the window."""
 
     def restart(self, slots: Mask) -> None:
+        """Do nothing: recall has no memory beyond the window."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return nothing: recall has no memory beyond the window."""
+        return {}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
         """Do nothing: recall has no memory beyond the window."""

@@ -1,5 +1,8 @@
 """How `decision_ece` reads its counts: reliability in 64 micro-bins, signs from earlier panes."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -100,6 +103,15 @@ class EceMeasure:
     def expire(self, pane: int) -> None:
         """Let residuals that have left the window go."""
         self._residuals.expire(pane)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what is remembered beyond the window's sums, as plain values and arrays."""
+        return {"signs": self._signs.snapshot(), "residuals": self._residuals.snapshot()}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of as many slots."""
+        self._signs.restore(saved["signs"])
+        self._residuals.restore(saved["residuals"])
 
     def restart(self, slots: Mask) -> None:
         """Forget the signs of these slots: another model version has begun."""

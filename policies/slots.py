@@ -1,6 +1,7 @@
 """Which slices of an SLO have a place of their own: admitted at pane close, from merged counts (STREAM.md §3)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 OTHER = "(other)"
 """The place of every slice that got none: judged like the rest."""
@@ -50,6 +51,16 @@ class Slots:
         self.names[slot] = self.last[slot] = None
         self._free.append(slot)
         self._free.sort(reverse=True)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values."""
+        return {"names": list(self.names), "last": list(self.last)}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of as many slots."""
+        self.names, self.last = list(saved["names"]), list(saved["last"])
+        self.numbers = {name: slot for slot, name in enumerate(self.names) if name is not None}
+        self._free = [slot for slot in range(len(self.names) - 1, POOL, -1) if self.names[slot] is None]
 
     def taken(self) -> list[int]:
         """Return the slots in use: the pool too, if it is the whole or anything has counted in it."""

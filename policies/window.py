@@ -1,7 +1,9 @@
 """Judged panes of an SLO that lie inside its window: their counts, sums, and the stretch that speaks most for a breach."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +62,17 @@ class PaneWindow:
             if not keep.all():
                 self.held[place] = JudgedPane(old.pane, old.slots[keep], old.cells[keep], old.log_bad[keep])
         self.sums[slot] = 0
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values and arrays."""
+        return {"held": [(old.pane, old.slots, old.cells, old.log_bad) for old in self.held]}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of as many slots and cells."""
+        self.held = deque(JudgedPane(*old) for old in saved["held"])
+        self.sums[:] = 0
+        for old in self.held:
+            self.sums[old.slots] += old.cells
 
     def stretch(self, slot: int, floor: int) -> Stretch | None:
         """Return the stretch since `floor` that speaks most for a breach of one slot; None without panes."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +116,17 @@ class Join:
     def waiting(self) -> int:
         """Count outcomes that have not met a prediction yet."""
         return int((~self.outcomes["met"]).sum())
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values and arrays."""
+        stores = {"predictions": self.predictions.snapshot(), "outcomes": self.outcomes.snapshot()}
+        return stores | {"sweep": dict(self._sweep)}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of the same plan's join."""
+        self.predictions.restore(saved["predictions"])
+        self.outcomes.restore(saved["outcomes"])
+        self._sweep = dict(saved["sweep"])
 
     def sweep(self, predictions: int, outcomes: int) -> int:
         """Forget what no watermark allows to match any more; return how many predictions went unmatched too early.

@@ -5,7 +5,9 @@ cut into chunks, and how the topics interleaved, does not show.
 """
 
 from collections import Counter as Counters
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +133,31 @@ class Shard:
     def _of_model(self, batch: Predictions) -> NDArray[np.bool_]:
         ours = self.plan.policy.model
         return np.array([ours in (None, model) for model in batch.model.values] or [True])[batch.model.codes]
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state after what was taken in so far, as plain values and arrays."""
+        return {
+            "clocks": {topic: (clock.latest, clock.ended) for topic, clock in self.clocks.items()},
+            "join": self.join.snapshot(),
+            "open": {chain: opened.snapshot() for chain, opened in self.open.items()},
+            "through": dict(self.through),
+            "versions": list(self.versions),
+            "names": list(self.names.values),
+            "counters": dict(self.counters),
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of a shard of the same plan."""
+        for topic, (latest, ended) in saved["clocks"].items():
+            self.clocks[topic].latest, self.clocks[topic].ended = latest, ended
+        self.join.restore(saved["join"])
+        for chain, opened in saved["open"].items():
+            self.open[chain].restore(opened)
+        self.through, self.counters = dict(saved["through"]), Counters(saved["counters"])
+        self.versions = {(model, version): code for code, (model, version) in enumerate(saved["versions"])}
+        self.names.restore(saved["names"])
 
     # -- counting ----------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Counts of open panes, and the records in which closed ones leave a shard (STREAM.md §3)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,6 +128,14 @@ class OpenCounts:
         keys, sums = tabulate(list(table[:COUNT]), [table[COUNT]])
         return np.stack([*keys, sums[1]])
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values and arrays."""
+        return {"counts": self.merged(), "exemplars": [astuple(x) for x in self.exemplars]}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot."""
+        self.parts, self.exemplars = [saved["counts"].copy()], [exemplar(x) for x in saved["exemplars"]]
+
     def close(self, through: int) -> tuple[Ints, tuple[Exemplar, ...]]:
         """Take out the counts and exemplars of panes up to and including `through`."""
         table = self.merged()
@@ -135,6 +144,12 @@ class OpenCounts:
         taken = tuple(x for x in self.exemplars if x.pane <= through)
         self.exemplars = [x for x in self.exemplars if x.pane > through]
         return table[:, closed], fewest(taken)
+
+
+def exemplar(saved: Sequence[Any]) -> Exemplar:
+    """Return an exemplar from its fields."""
+    *fields, version = saved
+    return Exemplar(*fields, (version[0], version[1]))
 
 
 def fewest(exemplars: Sequence[Exemplar]) -> tuple[Exemplar, ...]:
