@@ -73,8 +73,8 @@ class Context:
     @cached_property
     def dispersion(self) -> float:
         """What counts are divided by: the policy's, else the reference's, else 1."""
-        asked = self.slo.dispersion
-        return asked if asked is not None else self.learned.dispersion.get(self.slo.resolved_indicator, 1.0)
+        asked, learned = self.slo.dispersion, self.learned.dispersion
+        return asked if asked is not None else learned.get(self.slo.resolved_indicator.removesuffix("_p95"), 1.0)
 
     @cached_property
     def cap(self) -> int:

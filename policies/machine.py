@@ -195,13 +195,13 @@ class Machine:
             n=n,
             label_coverage=present / due if due else None,
             target=str(context.slo.target),
-            evidence=evidence(self.story(slot), state),
+            evidence=evidence(self.story(slot, row), state),
             policy_digest=context.policy.digest,
         )
 
-    def story(self, slot: int) -> Story:
-        """Return what one slot's evidence is told from."""
-        return Story(self.context, self.measure, self.alarms, self.window, slot, self.exemplars.get(slot, []))
+    def story(self, slot: int, row: Ints) -> Story:
+        """Return what one slot's evidence is told from; `row` are its window's sums."""
+        return Story(self.context, self.measure, self.alarms, self.window, slot, row, self.exemplars.get(slot, []))
 
     def explain(self, pane: int, name: str, found: Iterable[tuple[int, str, str]]) -> None:
         """Keep causing events (key, event id, reason) of a slice's newest panes, the smallest keys of each."""

@@ -109,7 +109,7 @@ class P95Machine:
             self._shown = state
             verdict = self._verdict(moment, sums, state)
             said.verdicts.append(verdict)
-            self._act(verdict, (engaging, released), said)
+            self._act(verdict, (engaging, released), pooled, said)
         if due:
             inner.free(moment)
         return said
@@ -120,13 +120,13 @@ class P95Machine:
         weight = int(labels[np.isin(self._filled, rejected)].sum())
         return rejected if weight > SHARE * int(labels.sum()) else []
 
-    def _act(self, verdict: Verdict, moved: tuple[list[int], list[int]], said: Said) -> None:
+    def _act(self, verdict: Verdict, moved: tuple[list[int], list[int]], sums: Ints, said: Said) -> None:
         engaging, released = moved
         for slot in released:
             cause = Cause(verdict.ts, verdict.verdict_id, sentence(verdict, Change.RELEASED), verdict.evidence)
             said.controls.append(self.inner.controls.release(self._scope(slot), cause))
         for slot in engaging:
-            found = evidence(self.inner.story(slot), "breached")
+            found = evidence(self.inner.story(slot, sums[slot]), "breached")
             cause = Cause(verdict.ts, verdict.verdict_id, sentence(verdict, Change.ENGAGED), found)
             said.controls.append(self.inner.controls.engage(self._scope(slot), cause))
 
@@ -184,4 +184,4 @@ class P95Machine:
             {"scope": self._scope(slot), "value": float(value), "labels": int(n)}
             for slot, value, n in zip(slots, values, labels, strict=True)
         ]
-        return evidence(self.inner.story(worst), state) | {"endpoints": endpoints}
+        return evidence(self.inner.story(worst, sums.sum(axis=0)), state) | {"endpoints": endpoints}

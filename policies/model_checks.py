@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from interlock.detectors.ece import LARGEST_EPS
 from interlock.policies.explain import did_you_mean
 from interlock.policies.expressions import ExpressionError, compile_expression
 from interlock.policies.model import INDICATORS, LATER, Indicator, NeverEvent, Policy, SliceSet, Slo
@@ -160,6 +161,8 @@ def _target(loc: Loc, slo: Slo, indicator: Indicator) -> Iterator[Finding]:
         elif target.op == ">=" and target.value == 1:
             hint = "; no traffic can prove that nothing is missed"
         yield Finding(loc, f'found "{target}"; expected a value above 0 and below 1{hint}')
+    elif indicator.kind in ("ece", "ece_p95") and target.value > LARGEST_EPS:
+        yield Finding(loc, f'found "{target}"; expected at most {LARGEST_EPS:g}, beyond which nothing can be bet on')
 
 
 def _window(loc: Loc, slo: Slo, indicator: Indicator) -> Iterator[Finding]:

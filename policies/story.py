@@ -5,6 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from interlock.policies.alarm import Alarms, Change
 from interlock.policies.context import Context
 from interlock.policies.measures import Measure
@@ -12,15 +15,19 @@ from interlock.policies.window import PaneWindow
 from interlock.records import State, Verdict
 
 
+Ints = NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Where the evidence of one slot lies; exemplars are (-pane, key, event id, reason)."""
+    """Where the evidence of one slot lies: its window's sums `row` int64[width]; exemplars (-pane, key, id, reason)."""
 
     context: Context
     measure: Measure
     alarms: Alarms
     window: PaneWindow
     slot: int
+    row: Ints
     exemplars: Sequence[tuple[int, int, str, str]]
 
 
@@ -32,7 +39,7 @@ def evidence(story: Story, state: State) -> dict[str, object]:
         "log_e": log_m if math.isfinite(log_m) else None,
         "log_e_page": math.log(context.thresholds.page),
         "dispersion": context.dispersion,
-        **story.measure.details(story.window.sums[story.slot]),
+        **story.measure.details(story.row),
     }
     if state in ("breached", "at_risk"):
         told |= _worst(story)
@@ -70,7 +77,7 @@ def _worst(story: Story) -> dict[str, object]:
 
 def _missing(story: Story, state: State) -> str | None:
     """Return what a verdict lacks, in words."""
-    context, sums = story.context, story.window.sums[story.slot : story.slot + 1]
+    context, sums = story.context, story.row[None]
     indicator = context.slo.resolved_indicator
     if indicator in ("ood_recall", "ood_rate", "unseen_rate") and not context.learned.scores_ood:
         return "no reference, and no ood_score with ood.threshold: nothing can be scored"

@@ -52,15 +52,23 @@ def _read(message: Message, pieces: list[_Piece]) -> tuple[Bad | None, int]:
     rows = 0
     try:
         with pa.ipc.open_stream(message.value) as stream:
+            _decode_names(list(stream.schema))
             for batch in stream:
                 batch.validate(full=True)
                 pieces.append(_Piece(batch, message, rows))
                 rows += batch.num_rows
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         text = str(error)
-        reason = "not_utf8" if "UTF8" in text else "truncated_frame"
+        reason = "not_utf8" if isinstance(error, UnicodeDecodeError) or "UTF8" in text else "truncated_frame"
         return Bad(reason, f"$: expected an Arrow IPC stream, which broke off after {rows} events: {text}"), rows
     return None, rows
+
+
+def _decode_names(fields: Iterable[Any]) -> None:
+    """Raise UnicodeDecodeError where the name of a column, or of a member, is not UTF-8."""
+    for field in fields:
+        field.name.encode()
+        _decode_names(field.type if pa.types.is_struct(field.type) else ())
 
 
 def _runs(pieces: list[_Piece]) -> list[list[_Piece]]:

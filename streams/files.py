@@ -61,7 +61,7 @@ class Reader:
             yield from self._parsed(path)
         except FileNotFoundError:
             raise UserError(f"{path}: no such file") from None
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: cannot be read: {_one_line(error)}") from None
 
     def _parsed(self, path: Path) -> Iterator[list[bytes] | pa.RecordBatch]:

@@ -93,8 +93,9 @@ def select(texts: Iterable[str], secret: bytes, label: str) -> NDArray[np.uint64
 def _offsets(strings: Arrow) -> NDArray[np.int64]:
     if not len(strings):
         return np.zeros(1, dtype=np.int64)
-    offsets = np.frombuffer(strings.buffers()[1], dtype=np.int32)
-    used: NDArray[np.int64] = offsets[strings.offset : strings.offset + len(strings) + 1].astype(np.int64)
+    end = strings.offset + len(strings) + 1
+    offsets = np.frombuffer(strings.buffers()[1], dtype=np.int32, count=end)
+    used: NDArray[np.int64] = offsets[strings.offset :].astype(np.int64)
     return used
 
 

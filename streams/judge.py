@@ -79,8 +79,9 @@ class ModelJudge:
 
     def put(self, predictions: Rows, joined: Rows) -> None:
         """Take in counts of this model."""
-        if self.start is None and predictions.table.shape[1]:
-            self.start = int(predictions.table[PANE].min())
+        if predictions.table.shape[1]:
+            first = int(predictions.table[PANE].min())
+            self.start = first if self.start is None else min(first, self.start)
         for axis in self.axes:
             axis.put(predictions, joined)
 

@@ -33,8 +33,13 @@ class Names:
             self.values.append(name)
         return code
 
-    def restore(self, values: Sequence[str]) -> None:
-        """Become the names of which `values` is a snapshot."""
+    def snapshot(self) -> tuple[list[str], int]:
+        """Return the names in order, and how many found no room."""
+        return list(self.values), self.overflowed
+
+    def restore(self, saved: tuple[Sequence[str], int]) -> None:
+        """Take over a snapshot."""
+        values, self.overflowed = saved
         self.values = list(values)
         self._codes = {name: code for code, name in enumerate(values)}
 

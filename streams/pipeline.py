@@ -135,10 +135,10 @@ class Pipeline:
         self._verdicts.sort(key=self._place)
         ready = [v for v in self._verdicts if until is None or v.ts <= until]
         self._verdicts = self._verdicts[len(ready) :]
-        known = {v.verdict_id for v in self._verdicts}
-        controls = [c for c in self._controls if c.verdict_id not in known]
-        self._controls = [c for c in self._controls if c.verdict_id in known]
-        return Yield(ready, sorted(controls, key=self._place))
+        after = {verdict.verdict_id: place for place, verdict in enumerate(ready)}
+        controls = [control for control in self._controls if control.verdict_id in after]
+        self._controls = [control for control in self._controls if control.verdict_id not in after]
+        return Yield(ready, sorted(controls, key=lambda c: (after[c.verdict_id], sorted(c.scope.items()))))
 
-    def _place(self, said: Verdict | Control) -> tuple[int, str, int, str]:
-        return said.ts, said.model, self._order[said.slo], repr(sorted(said.scope.items()))
+    def _place(self, verdict: Verdict) -> tuple[int, str, int, list[tuple[str, str]]]:
+        return verdict.ts, verdict.model, self._order[verdict.slo], sorted(verdict.scope.items())

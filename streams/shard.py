@@ -31,6 +31,9 @@ FLAGGED, SELECTED = 1, 2
 MOST_VERSIONS = 4096
 """Pairs of model and version that a shard tells apart; later versions of a model are counted as one."""
 
+MOST_CATEGORIES = 1024
+"""Categories of abuse that a shard tells apart."""
+
 JOINED_KINDS = (Kind.EVENTS, Kind.ECE, Kind.RECALL)
 
 
@@ -70,7 +73,7 @@ class Shard:
         self.open = {chain: OpenCounts() for chain in CHAINS}
         self.through: dict[str, int] = {}
         self.versions: dict[tuple[str, str], int] = {}
-        self.names = Names()
+        self.names, self.categories = Names(), Names(MOST_CATEGORIES)
         self.counters: Counters[str] = Counters()
         self._joined = joined
         self._scorer = scorer
@@ -81,12 +84,13 @@ class Shard:
 
     def predictions(self, batch: Predictions) -> Output:
         """Take in predictions in offset order."""
-        ours = self._of_model(batch)
-        self.counters["other_model"] += int((~ours).sum())
-        batch = batch if ours.all() else batch.take(ours)
         output = Output()
+        times = self.clocks["predictions"].read(batch.ts, batch.appended)
+        ours = self._of_model(batch)
+        if not ours.all():  # their time counts all the same: what we judge may be silent while others speak
+            self.counters["other_model"] += int((~ours).sum())
+            batch, times = batch.take(ours), times.take(ours)
         if batch.rows():
-            times = self.clocks["predictions"].read(batch.ts, batch.appended)
             admitted = self.join.admit_predictions(batch.ids, times)
             if not admitted.fresh.all():
                 self.counters["duplicate"] += int((~admitted.fresh).sum())
@@ -115,7 +119,7 @@ class Shard:
             self.counters["late"] += int(times.late.sum())
             self.counters["abuse"] += len(times.late)
             models = np.array([self._version_code(model, "") for model in batch.model.values])
-            category = np.array([self.names.code(text) for text in batch.category.values])
+            category = np.array([self.categories.code(text) for text in batch.category.values])
             pane = times.effective // self.plan.tick
             keys, sums = tabulate([pane, models[batch.model.codes], category[batch.category.codes]])
             self.open["abuse"].add((keys[0], NO_COHORT, 0, keys[1], keys[2], 0), sums[0])
@@ -144,7 +148,8 @@ class Shard:
             "open": {chain: opened.snapshot() for chain, opened in self.open.items()},
             "through": dict(self.through),
             "versions": list(self.versions),
-            "names": list(self.names.values),
+            "names": self.names.snapshot(),
+            "categories": self.categories.snapshot(),
             "counters": dict(self.counters),
         }
 
@@ -158,6 +163,7 @@ class Shard:
         self.through, self.counters = dict(saved["through"]), Counters(saved["counters"])
         self.versions = {(model, version): code for code, (model, version) in enumerate(saved["versions"])}
         self.names.restore(saved["names"])
+        self.categories.restore(saved["categories"])
 
     # -- counting ----------------------------------------------------------------------------------------------------
 
@@ -250,7 +256,8 @@ class Shard:
                 self._give_up((pane + 1) * self.plan.tick)
             # What closes first begins at the epoch's beginning of time: no source has panes before its first.
             span = (BEGINNING if after is None else after, pane)
-            tables = CodeTables(tuple(self.versions), self.names.values)
+            names = self.categories if chain == "abuse" else self.names
+            tables = CodeTables(tuple(self.versions), names.values)
             output.records.append(local_record(self.number, chain, span, self.open[chain], tables))
             self.through[chain] = pane
         return output

@@ -187,12 +187,31 @@ def test_events_with_two_new_codes_are_flagged(flagged: NDArray[np.bool_], prepa
     assert flagged[unfamiliar].mean() > 0.95
 
 
-def test_the_incidents_are_recorded_as_injected(prepared: Path) -> None:
+def test_the_incidents_are_recorded_as_injected_in_the_order_of_the_calendar(prepared: Path) -> None:
     records = json.loads((prepared / "incidents.json").read_text())
 
-    assert [record["name"] for record in records] == ["unseen_codes", "over_confident_version", "never_event"]
+    assert [record["name"] for record in records] == ["over_confident_version", "never_event", "unseen_codes"]
     assert all(record["injected"] and record["events"] for record in records)
-    assert records[0]["offices"] == ["springfield"]
+    assert [record["first"][:10] for record in records] == ["2026-10-09", "2026-10-21", "2026-10-27"]
+    assert records[2]["offices"] == ["springfield"]
+
+
+def test_each_record_says_how_to_find_its_events_and_which_slo_must_see_them(
+    prepared: Path, predictions: pa.Table
+) -> None:
+    policy = load_document((EXAMPLES / "census" / "policy.yaml").read_bytes(), "policy.yaml").policy
+    for record in json.loads((prepared / "incidents.json").read_text()):
+        found = [array(predictions, column) == value for column, value in record["where"].items()]
+
+        assert np.logical_and.reduce(found).sum() == record["events"]
+        assert record["slo"] in {slo.name for slo in policy.slos}
+
+
+def test_the_last_seven_days_hold_confirmed_unfamiliar_events(prepared: Path, predictions: pa.Table) -> None:
+    unfamiliar = array(pq.read_table(prepared / "outcomes.parquet"), "confirmed_ood")
+    ts = array(predictions, "ts")
+
+    assert ts[unfamiliar].min() >= ts[-1] - 7 * DAY
 
 
 @pytest.mark.parametrize("example", ["census", "quickstart"])

@@ -142,6 +142,14 @@ def test_arrow_text_that_is_not_utf8_is_refused_before_anything_reads_it() -> No
     assert (batch.rows(), [letter.reason for letter in dead]) == (0, ["not_utf8"])
 
 
+def test_an_arrow_column_whose_name_is_not_utf8_is_refused() -> None:
+    for fields in ({"abcdefgh": 1}, {"segment": {"abcdefgh": "x"}}):
+        bad = stream([event(**fields)]).replace(b"abcdefgh", b"abc\xff\xfefgh")
+        batch, dead = DECODE([Message(bad, 3, 0)])
+
+        assert (batch.rows(), [letter.reason for letter in dead]) == (0, ["not_utf8"])
+
+
 @given(st.data())
 def test_whatever_bytes_arrive_every_event_is_a_row_or_a_dead_letter(data: Any) -> None:
     texts = data.draw(st.lists(st.sampled_from([line(), line(score=0.5), line(features={"age": "x"})]), max_size=8))

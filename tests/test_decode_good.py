@@ -155,6 +155,14 @@ def test_messages_of_all_formats_may_follow_one_another() -> None:
     assert batch.category_text(0, 7) == ""
 
 
+def test_the_append_time_of_a_record_wins_over_a_field_of_that_name() -> None:
+    batch, dead = DECODE([Message(line(appended_at=7), 0, 10), Message(line(appended_at=[]), 1, 11)])
+
+    assert dead == []
+    assert batch.appended.tolist() == [10, 11]
+    assert decode_lines([line(appended_at=7), line(appended_at="?")])[0].appended.tolist() == [7, 5]
+
+
 def test_kinds_of_a_path_are_exact() -> None:
     values = [..., None, 2, "two", True, 1, 0, False]
     batch, _ = decode_lines([line(features={"amount": value} if value is not ... else {}) for value in values])
@@ -183,6 +191,18 @@ def test_a_number_where_text_is_expected_counts_as_its_json_text(value: Any, cod
         assert batch.categories[0].tolist() == [MISSING_CODE, code]
         assert batch.category_text(0, 1) == text
         assert batch.take(np.array([False, True])).category_text(0, 0) == text
+
+
+def test_a_category_that_is_also_a_path_or_a_number_has_the_same_codes() -> None:
+    values = ["a", 5, True, False, None, 1, 7]
+    rows = [event(features={"code": value, "age": value}) for value in values]
+    vocabularies = {"code": {"a": 0, "5": 1, "1": 2, "true": 3}, "age": {"7": 0}}
+    wanted = Wanted(("age",), vocabularies, frozenset({"features.code"}))
+    batch, _ = decode_lines([json.dumps(row).encode() for row in rows], prediction_decoder(wanted, KEY))
+
+    assert batch.categories.tolist() == [[0, 1, 3, -2, -1, 2, -2], [-2, -2, -2, -2, -1, -2, 0]]
+    assert np.array_equal(batch.numbers[0], [np.nan, 5, 1, 0, np.nan, 1, 7], equal_nan=True)
+    assert list(batch.columns) == ["features.code"]
 
 
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))

@@ -54,6 +54,13 @@ def test_two_million_ids_do_not_collide_in_128_bits_nor_pairwise_in_either_lane(
         assert len(np.unique(ids.h1)) == len(np.unique(ids.h2)) == 1_000_000
 
 
+def test_differences_in_the_last_bytes_of_words_reach_every_bit_of_a_lane() -> None:
+    letters = [chr(code) for code in range(33, 126)]
+    ids = HASH([f"1234567{a}1234567{b}" for a in letters for b in letters])
+
+    assert len(np.unique(ids.h1)) == len(np.unique(ids.h2)) == len(letters) ** 2
+
+
 def test_flipping_any_bit_of_an_id_flips_each_output_bit_half_the_time() -> None:
     rng = random.Random(5)
     texts = ["".join(rng.choices("abcdefghijklmnop", k=21)) for _ in range(4000)]

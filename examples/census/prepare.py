@@ -41,6 +41,21 @@ CONFIDENT_START, CONFIDENT_END = START + 8 * DAY, START + 10 * DAY
 CONFIDENT_VERSION, CONFIDENT_FACTOR = "1.1", 4.0
 NEVER_START, NEVER_AGE = START + 20 * DAY + 10 * HOUR, 16
 
+TOLD_CODES: dict[str, object] = {
+    "what": f"{CODES_SHARE:.0%} of {CODES_OFFICE}'s events have {' and '.join(f'{k}={v}' for k, v in NEW_CODES.items())}",
+    "slo": "ood_rate_24h",
+    "where": {f"features.{name}": code for name, code in NEW_CODES.items()},
+}
+TOLD_CONFIDENT: dict[str, object] = {
+    "what": f"version {CONFIDENT_VERSION} serves everywhere, its log-odds {CONFIDENT_FACTOR:g} times too large",
+    "slo": "decision_ece_p95_24h",
+    "where": {"model_version": CONFIDENT_VERSION},
+}
+TOLD_NEVER: dict[str, object] = {
+    "what": f"a person under {NEVER_AGE} is decided 'employed' by a machine alone",
+    "slo": "never_event_violations",
+}
+
 Arrow = Any
 """An Arrow array."""
 Columns = dict[str, Arrow]
@@ -122,7 +137,7 @@ def outcomes(events: Columns, people: People, confirmed: Mask) -> Columns:
 
 
 def inject_codes(events: Columns, people: People) -> tuple[Columns, Mask]:
-    """Incident 1: one office's new form sends codes never seen before, in two fields, for twelve hours."""
+    """Incident 3: one office's new form sends codes never seen before, in two fields, for twelve hours."""
     ts = events["ts"].to_numpy()
     hit = (ts >= CODES_START) & (ts < CODES_END) & (uniform(people.ids, 3) < CODES_SHARE)
     hit &= events["segment.office"].to_numpy(zero_copy_only=False) == CODES_OFFICE
@@ -134,7 +149,7 @@ def inject_codes(events: Columns, people: People) -> tuple[Columns, Mask]:
 
 
 def inject_confidence(events: Columns) -> tuple[Columns, Mask]:
-    """Incident 2: version 1.1 takes all traffic for two days; its log-odds are four times too large."""
+    """Incident 1: version 1.1 takes all traffic for two days; its log-odds are four times too large."""
     ts = events["ts"].to_numpy()
     hit = (ts >= CONFIDENT_START) & (ts < CONFIDENT_END)
     score = np.clip(events["score"].to_numpy(), 1e-12, 1 - 1e-12)
@@ -147,15 +162,15 @@ def inject_confidence(events: Columns) -> tuple[Columns, Mask]:
 
 
 def inject_never_event(events: Columns, people: People) -> tuple[Columns, Mask]:
-    """Incident 3: one child is decided to be employed, by a machine alone; the model's own score stays as it was."""
+    """Incident 2: one child is decided to be employed, by a machine alone; the model's own score stays as it was."""
     hit = np.zeros(len(people.ids), dtype=np.bool_)
     hit[np.flatnonzero((events["ts"].to_numpy() >= NEVER_START) & (people.age < NEVER_AGE))[0]] = True
     changed = {"decision": pc.if_else(pa.array(hit), "employed", events["decision"])}
     return events | changed, hit
 
 
-def incident(name: str, events: Columns, hit: Mask, what: str) -> dict[str, object]:
-    """Return the record of an incident: which events it changed, and how."""
+def incident(name: str, events: Columns, hit: Mask, told: dict[str, object]) -> dict[str, object]:
+    """Return the record of an incident: which events it changed and how, where they are seen, and by which SLO."""
     ts = events["ts"].to_numpy()[hit]
     offices = sorted(set(events["segment.office"].to_numpy(zero_copy_only=False)[hit].tolist()))
     return {
@@ -165,7 +180,7 @@ def incident(name: str, events: Columns, hit: Mask, what: str) -> dict[str, obje
         "last": iso(int(ts[-1])),
         "offices": offices if len(offices) == 1 else "all",
         "events": int(hit.sum()),
-        "what": what,
+        **told,
     }
 
 
@@ -179,11 +194,11 @@ def live(people: People) -> tuple[Columns, Mask, list[dict[str, object]]]:
     events, coded = inject_codes(predictions(people, START), people)
     events, confident = inject_confidence(events)
     events, never = inject_never_event(events, people)
-    codes = " and ".join(f"{name}={code}" for name, code in NEW_CODES.items())
+    child = str(events["event_id"][int(np.flatnonzero(never)[0])])
     records = [
-        incident("unseen_codes", events, coded, f"{CODES_SHARE:.0%} of {CODES_OFFICE}'s events have {codes}"),
-        incident("over_confident_version", events, confident, f"version 1.1: log-odds times {CONFIDENT_FACTOR:g}"),
-        incident("never_event", events, never, f"a person under {NEVER_AGE} is decided 'employed' automatically"),
+        incident("over_confident_version", events, confident, TOLD_CONFIDENT),
+        incident("never_event", events, never, TOLD_NEVER | {"where": {"event_id": child}}),
+        incident("unseen_codes", events, coded, TOLD_CODES),
     ]
     return events, coded, records
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +11,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from interlock.commands.inputs import read_mapping, read_policy
 from interlock.errors import UserError
+from interlock.policies.model import Policy
 from interlock.policies.plan import make_plan
-from interlock.sinks.console import console, timeline, verdict_table
+from interlock.sinks.console import console, reasons, timeline, verdict_table, when
 from interlock.streams.outputs import Outputs
 from interlock.streams.replay import Inputs, Summary, load_reference
 from interlock.streams.replay import replay as run
@@ -37,28 +39,46 @@ def replay(
     Example: interlock replay policy.yaml --predictions june.parquet --outcomes labels.csv --out out/june
     """
     files = {"predictions": predictions, "outcomes": outcomes or [], "abuse": abuse or []}
-    summary = run_files(policy, files, out, (field_map, clickhouse))
-    show(summary, out)
+    summary = run_files(policy, files, out, How(field_map, clickhouse))
+    show(summary)
+    console().print(f"Written: {_written(out, clickhouse)}", soft_wrap=True)
     raise typer.Exit(summary.exit_code())
 
 
-def run_files(
-    policy: Path, files: dict[str, list[Path]], out: Path, how: tuple[Path | None, bool] = (None, True)
-) -> Summary:
+@dataclass(frozen=True, slots=True)
+class How:
+    """How to replay: a field mapping, whether to write ClickHouse, the audit secret (None: from the environment).
+
+    `events` is how many there are, for the progress bar; None: nobody knows.
+    """
+
+    field_map: Path | None = None
+    clickhouse: bool = True
+    secret: bytes | None = None
+    events: int | None = None
+
+
+def run_files(policy: Path, files: dict[str, list[Path]], out: Path, how: How = How()) -> Summary:  # noqa: B008 - frozen
     """Replay files by a policy file into a folder, with a progress bar on a terminal."""
     loaded = read_policy(policy)
-    mapping, clickhouse = read_mapping(how[0]), how[1]
+    mapping = read_mapping(how.field_map)
     reference = load_reference(loaded, policy.parent)
-    secret = os.environ.get(SECRET, "").encode()
-    if loaded.audits is not None and not secret:
-        typer.echo(f"warning: {SECRET} is not set: whoever chooses event ids can tell which events are audited", err=True)
+    secret = _secret(loaded) if how.secret is None else how.secret
     missing = next((path for paths in files.values() for path in paths if not path.exists()), None)
     if missing is not None:
         raise UserError(f"{missing}: no such file")
-    inputs = Inputs(files, int(time.time() * 1000), mapping, secret)
-    with Outputs(out, make_plan(loaded), clickhouse=clickhouse) as outputs, _progress() as bar:
-        task = bar.add_task("replaying", total=None)
+    inputs = Inputs(files, int(time.time() * 1000), mapping, secret)  # noqa: TID251 - a driver: append time of files
+    with Outputs(out, make_plan(loaded), clickhouse=how.clickhouse) as outputs, _progress() as bar:
+        task = bar.add_task("replaying", total=how.events)
         return run(loaded, reference, inputs, outputs, lambda events: bar.update(task, completed=events))
+
+
+def _secret(policy: Policy) -> bytes:
+    """Return the audit secret of the environment; say so when there is none and one is needed."""
+    secret = os.environ.get(SECRET, "").encode()
+    if policy.audits is not None and not secret:
+        typer.echo(f"warning: {SECRET} is not set: whoever chooses event ids can tell which are audited", err=True)
+    return secret
 
 
 def _progress() -> Progress:
@@ -66,13 +86,21 @@ def _progress() -> Progress:
     return Progress(*columns, TimeElapsedColumn(), console=console(error=True), transient=True)
 
 
-def show(summary: Summary, out: Path) -> None:
+def show(summary: Summary) -> None:
     """Print what a replay found."""
     screen = console()
-    latest = [(summary.latest[key], summary.since[key]) for key in summary.latest]
-    screen.print(verdict_table(latest, "Verdicts at the end"))
+    latest = [(verdict, summary.since[key]) for key, verdict in summary.latest.items()]
+    end = max((verdict.ts for verdict, _ in latest), default=0)
+    screen.print(verdict_table(latest, f"SLOs at {when(end)} UTC") if latest else "No verdicts.")
+    for line in reasons([verdict for verdict, _ in latest]):
+        screen.print(f"  {line}", markup=False, soft_wrap=True)
     if summary.controls:
+        screen.print()
         screen.print(timeline(summary.controls))
     counted = ", ".join(f"{name} {n:,}" for name, n in sorted(summary.counters.items()) if n)
-    screen.print(f"Counted: {counted or 'nothing'}")
-    screen.print(f"Written: {out}/verdicts.jsonl, control.jsonl, dead-letters.jsonl, clickhouse/")
+    screen.print(f"\nCounted: {counted or 'nothing'}", soft_wrap=True)
+
+
+def _written(out: Path, clickhouse: bool) -> str:
+    names = ["verdicts.jsonl", "control.jsonl", "dead-letters.jsonl", *(["clickhouse/"] if clickhouse else [])]
+    return f"{out}/{{{','.join(names)}}}"

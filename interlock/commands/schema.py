@@ -7,7 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from interlock.errors import UserError
+from interlock.events import schemas
 from interlock.policies.model import Policy
+from interlock.records import Control, Verdict
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -18,7 +20,14 @@ def policy_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, **schema, "title": "Interlock policy"}
 
 
-SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {"policy": policy_schema}
+SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "policy": policy_schema,
+    "prediction": lambda: schemas()["prediction"],
+    "outcome": lambda: schemas()["outcome"],
+    "abuse": lambda: schemas()["abuse"],
+    "verdict": lambda: {"$schema": DIALECT, **Verdict.model_json_schema()},
+    "control": lambda: {"$schema": DIALECT, **Control.model_json_schema()},
+}
 """The schemas by name; add a function here and `docs/schemas/NAME.json`."""
 
 
@@ -33,8 +42,8 @@ def schema_text(name: str) -> str:
     return json.dumps(SCHEMAS[name](), indent=2, ensure_ascii=False) + "\n"
 
 
-def schema(name: Annotated[str, typer.Argument(metavar="NAME", help="Which schema: policy.")]) -> None:
-    """Print the JSON Schema of a policy file, or of what is on a topic.
+def schema(name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(SCHEMAS)}.")]) -> None:
+    """Print the JSON Schema of a policy file, of an input event, or of what Interlock writes.
 
     Example: interlock schema policy > policy.json
     """
