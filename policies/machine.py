@@ -1,6 +1,6 @@
 """One SLO of one model, judged pane by pane: slots, evidence, alarms, window; verdicts and controls out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.policies.alarm import Alarms, Change, Transition
+from interlock.policies.causes import Exemplar
 from interlock.policies.context import Context
 from interlock.policies.controls import Cause, Controls
 from interlock.policies.measures import Estimate, Measure
@@ -203,10 +204,15 @@ class Machine:
         """Return what one slot's evidence is told from; `row` are its window's sums."""
         return Story(self.context, self.measure, self.alarms, self.window, slot, row, self.exemplars.get(slot, []))
 
-    def explain(self, pane: int, name: str, found: Iterable[tuple[int, str, str]]) -> None:
-        """Keep causing events (key, event id, reason) of a slice's newest panes, the smallest keys of each."""
-        kept = self.exemplars.setdefault(self.slots.slot(name), [])
-        kept += [(-pane, *one) for one in found]
+    @property
+    def pending(self) -> bool:
+        """Whether an alarm has changed since the last verdict."""
+        return bool(self.changes)
+
+    def explain(self, cause: Exemplar) -> None:
+        """Keep a causing event: those of a slice's newest panes, the smallest keys of each."""
+        kept = self.exemplars.setdefault(self.slots.slot(cause.slice), [])
+        kept.append((-cause.pane, cause.key, cause.event_id, cause.reason))
         kept.sort()
         del kept[8:]
 

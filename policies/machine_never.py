@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.detectors.never import rate_bound
+from interlock.policies.causes import Exemplar
 from interlock.policies.context import Context
 from interlock.policies.controls import Cause, Controls, scope_key
 from interlock.policies.machine import Moment, Said
@@ -53,10 +54,15 @@ class NeverMachine:
             if found[:, (VIOLATION, DECIDED)].any():
                 ledger.last = pane
 
-    def explain(self, version: str, ts: int, event_id: str, rule: str) -> None:
+    @property
+    def pending(self) -> bool:
+        """Whether anything waits for a verdict: nothing does, a violation comes with its pane's counts."""
+        return False
+
+    def explain(self, cause: Exemplar) -> None:
         """Take in a violation by name; the earliest since the release is the cause."""
-        ledger = self._ledger(version)
-        ledger.broken = min(ledger.broken or (ts, event_id, rule), (ts, event_id, rule))
+        ledger, found = self._ledger(cause.version[1]), (cause.ts, cause.event_id, cause.reason)
+        ledger.broken = min(ledger.broken or found, found)
 
     def trigger(self, version: str, ts: int, event_id: str, rule: str) -> list[Control]:
         """Return the control of a violation that has just arrived, ahead of its pane; none if it is engaged already.

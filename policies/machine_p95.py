@@ -56,10 +56,6 @@ class P95Machine:
         """Remember which slots had predictions in an arrival pane."""
         self.inner.seen(pane, slices)
 
-    def explain(self, pane: int, name: str, found: list[tuple[int, str, str]]) -> None:
-        """Keep causing events."""
-        self.inner.explain(pane, name, found)
-
     def _regroup(self) -> None:
         """Let endpoints with enough labels stand alone, and pool those with too few."""
         inner = self.inner

@@ -1,76 +1,22 @@
 """The order in which an SLO's panes are judged: by arrival, or by the age of their predictions' labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from interlock.policies.context import Context
 from interlock.policies.machine import Machine, Moment, Said
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
-
-from interlock.streams.tally import CELL, COHORT, COUNT, PANE, SERIES, SLICE, VERSION, Exemplar, Ints
+from interlock.streams.feed import Feed, Legend, Part, Rows, by_slice
+from interlock.streams.tally import COHORT, COUNT, VERSION, Ints
 
 NOTHING: dict[str, Ints] = {}
 
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Counts of whole ticks, int64[7, n], with what version and slice codes stand for, and causing events."""
-
-    table: Ints
-    versions: Sequence[str]
-    slices: Sequence[str]
-    exemplars: Sequence[Exemplar] = ()
-
-
-@dataclass(slots=True)
-class Feed:
-    """Rows of some series, put into an SLO's panes."""
-
-    places: tuple[int, ...]
-    ratio: int
-    parts: dict[int, list[tuple[Ints, Rows]]] = field(default_factory=dict)
-    causes: dict[int, list[Exemplar]] = field(default_factory=dict)
-
-    def put(self, rows: Rows) -> None:
-        """Add rows; a pane may come in several parts."""
-        mine = rows.table[:, np.isin(rows.table[SERIES], self.places)]
-        pane = mine[PANE] // self.ratio
-        order = np.argsort(pane, kind="stable")
-        mine, pane = mine[:, order], pane[order]
-        starts = np.flatnonzero(np.diff(pane, prepend=pane[:1] - 1)).tolist()
-        for start, end in pairwise([*starts, len(pane)]):
-            self.parts.setdefault(int(pane[start]), []).append((mine[:, start:end], rows))
-        for one in rows.exemplars:
-            if one.series in self.places:
-                self.causes.setdefault(one.pane // self.ratio, []).append(one)
-
-    def next(self, pane: int) -> int | None:
-        """Return the first pane from here on that has rows."""
-        return min((p for p in self.parts if p >= pane), default=None)
-
-    def take(self, pane: int) -> list[tuple[Ints, Rows]]:
-        """Take out the rows of a pane."""
-        return self.parts.pop(pane, [])
-
-
-def by_slice(parts: Sequence[tuple[Ints, Rows]], machine: Machine | P95Machine) -> dict[str, Ints]:
-    """Return the counts of each slice, int64[width]."""
-    found: dict[str, Ints] = {}
-    for table, rows in parts:
-        cells, places = np.unique(table[CELL], return_inverse=True)
-        columns = np.array([machine.measure.column(int(cell)) for cell in cells], np.int64)[places]
-        codes, row = np.unique(table[SLICE], return_inverse=True)
-        counts = np.zeros((len(codes), machine.measure.width), np.int64)
-        np.add.at(counts, (row, columns), table[COUNT])
-        for code, count in zip(codes.tolist(), counts, strict=True):
-            name = rows.slices[code]
-            found[name] = found[name] + count if name in found else count
-    return found
+Read = Callable[[Sequence[Part]], Mapping[str, Ints]]
+"""Adds up the rows of a pane by what the machine counts by: slices, or model versions."""
 
 
 def margin(context: Context) -> int:
@@ -81,11 +27,11 @@ def margin(context: Context) -> int:
 class ArrivalAxis:
     """Judges by arrival pane: what needs no labels."""
 
-    def __init__(self, machine: Machine, places: tuple[int, ...], ratio: int) -> None:
+    def __init__(self, machine: Machine | NeverMachine, feed: Feed, read: Read) -> None:
         """Start before the model's first pane."""
-        self.machine, self.feed = machine, Feed(places, ratio)
+        self.machine, self.feed, self._read = machine, feed, read
         self._next: int | None = None
-        self._busy = 0
+        self._busy, self._said = 0, False
 
     def put(self, predictions: Rows, joined: Rows) -> None:  # noqa: ARG002 - labels are not waited for
         """Take in counts."""
@@ -109,18 +55,24 @@ class ArrivalAxis:
 
     def _step(self, pane: int) -> list[Said]:
         parts = self.feed.take(pane)
-        slices = by_slice(parts, self.machine) if parts else NOTHING
         self._busy = pane if parts else self._busy
-        self.machine.judge(pane, slices)
-        explain(self.machine, pane, self.feed.causes.pop(pane, []))
+        self.machine.judge(pane, self._read(parts) if parts else NOTHING)
+        for one in sorted(self.feed.causes.pop(pane, [])):
+            self.machine.explain(one)
         boundary = (pane + 1) % self.machine.context.block == 0
-        return [self.machine.conclude(Moment(pane, pane))] if parts or boundary or self.machine.changes else []
+        first, self._said = not self._said, True
+        return [self.machine.conclude(Moment(pane, pane))] if parts or boundary or first or self.machine.pending else []
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values and arrays."""
+        place = {"next": self._next, "busy": self._busy, "said": self._said}
+        return {"machine": self.machine.snapshot(), "feed": self.feed.snapshot()} | place
 
-def explain(machine: Machine, pane: int, causes: Sequence[Exemplar]) -> None:
-    """Hand causing events to a machine."""
-    for one in sorted(causes):
-        machine.explain(pane, one.slice, [(one.key, one.event_id, one.reason)])
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of the same SLO's axis."""
+        self.machine.restore(saved["machine"])
+        self.feed.restore(saved["feed"])
+        self._next, self._busy, self._said = saved["next"], saved["busy"], saved["said"]
 
 
 @dataclass(slots=True)
@@ -143,14 +95,14 @@ class Cohort:
 class CohortAxis:
     """Judges by cohort pane, in order: when all its labels are in, or at the age of maturity (VERDICTS.md §1)."""
 
-    def __init__(self, machine: Machine | P95Machine, places: tuple[int, ...], ratio: int) -> None:
+    def __init__(self, machine: Machine | P95Machine, made: Feed, joined: Feed) -> None:
         """Start before the model's first pane."""
         self.machine = machine
-        self.made, self.joined = Feed(places, ratio), Feed(places, ratio)
+        self.made, self.joined = made, joined
         self.cohorts: dict[int, Cohort] = {}
         self.past_maturity = 0
         self._next: int | None = None
-        self._cohort = self._busy = 0
+        self._cohort, self._busy, self._said = 0, 0, False
 
     def put(self, predictions: Rows, joined: Rows) -> None:
         """Take in counts of both chains."""
@@ -183,28 +135,29 @@ class CohortAxis:
         self._busy = pane if made or joined else self._busy
         if made:
             self._predicted(pane, made)
-        for table, rows in joined:
-            self._labelled(table, rows)
+        for part in joined:
+            self._labelled(*part)
         judged = self._judge(pane)
         boundary = (pane + 1) % self.machine.context.block == 0
-        return [self.machine.conclude(Moment(pane, self._cohort - 1))] if judged or boundary else []
+        first, self._said = not self._said, True
+        return [self.machine.conclude(Moment(pane, self._cohort - 1))] if judged or boundary or first else []
 
-    def _predicted(self, pane: int, parts: Sequence[tuple[Ints, Rows]]) -> None:
+    def _predicted(self, pane: int, parts: Sequence[Part]) -> None:
         slices = by_slice(parts, self.machine)
         cohort = self.cohorts.setdefault(pane, Cohort())
         cohort.add(slices)
         self.machine.seen(pane, slices)
-        for table, rows in parts:
+        for table, legend in parts:
             for code, n in zip(table[VERSION].tolist(), table[COUNT].tolist(), strict=True):
-                version = rows.versions[code]
+                version = legend.versions[code]
                 cohort.versions[version] = cohort.versions.get(version, 0) + n
 
-    def _labelled(self, table: Ints, rows: Rows) -> None:
+    def _labelled(self, table: Ints, legend: Legend) -> None:
         cohorts = table[COHORT] // self.made.ratio
         for cohort in np.unique(cohorts).tolist():
             mine = table[:, cohorts == cohort]
             if cohort >= self._cohort:
-                self.cohorts.setdefault(cohort, Cohort()).add(by_slice([(mine, rows)], self.machine))
+                self.cohorts.setdefault(cohort, Cohort()).add(by_slice([(mine, legend)], self.machine))
             else:
                 self.past_maturity += 1
 
@@ -235,53 +188,21 @@ class CohortAxis:
         due, found = self.machine.measure.labels(table)
         return int(due.sum()), int(found.sum())
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values and arrays."""
+        cohorts = {pane: (dict(cohort.slices), dict(cohort.versions)) for pane, cohort in self.cohorts.items()}
+        place = {"next": self._next, "cohort": self._cohort, "busy": self._busy, "said": self._said}
+        parts = {"machine": self.machine.snapshot(), "made": self.made.snapshot(), "joined": self.joined.snapshot()}
+        return parts | place | {"cohorts": cohorts, "past_maturity": self.past_maturity}
 
-class NeverAxis:
-    """Judges never-events by arrival pane, per model version."""
-
-    def __init__(self, machine: NeverMachine, places: tuple[int, ...], ratio: int) -> None:
-        """Start before the model's first pane."""
-        self.machine, self.feed = machine, Feed(places, ratio)
-        self._places = places
-        self._next: int | None = None
-        self._busy = 0
-
-    def put(self, predictions: Rows, joined: Rows) -> None:  # noqa: ARG002 - labels are not waited for
-        """Take in counts."""
-        self.feed.put(predictions)
-
-    def advance(self, start: int, through: int, joined: int) -> list[Said]:  # noqa: ARG002 - see put
-        """Judge the panes that ticks up to `through` complete."""
-        if self._next is None:
-            self._next = self._busy = start // self.feed.ratio
-        said = []
-        last = (through + 1) // self.feed.ratio - 1
-        while self._next <= last:
-            pane = self._next
-            if pane not in self.feed.parts and pane > self._busy + margin(self.machine.context):
-                ahead = self.feed.next(pane)
-                self._next = last + 1 if ahead is None else min(ahead, last + 1)
-                continue
-            said += self._step(pane)
-            self._next += 1
-        return said
-
-    def _step(self, pane: int) -> list[Said]:
-        parts = self.feed.take(pane)
-        self._busy = pane if parts else self._busy
-        self.machine.judge(pane, self._by_version(parts))
-        for one in sorted(self.feed.causes.pop(pane, [])):
-            self.machine.explain(one.version[1], one.ts, one.event_id, one.reason)
-        boundary = (pane + 1) % self.machine.context.block == 0
-        return [self.machine.conclude(Moment(pane, pane))] if parts or boundary else []
-
-    def _by_version(self, parts: Sequence[tuple[Ints, Rows]]) -> dict[str, Ints]:
-        found: dict[str, Ints] = {}
-        for table, rows in parts:
-            for series, code, cell, n in table[[SERIES, VERSION, CELL, COUNT]].T.tolist():
-                counts = found.setdefault(rows.versions[code], np.zeros((len(self._places), 3), np.int64))
-                counts[self._places.index(series), cell] += n
-        return found
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of the same SLO's axis."""
+        self.machine.restore(saved["machine"])
+        self.made.restore(saved["made"])
+        self.joined.restore(saved["joined"])
+        self.cohorts = {pane: Cohort(dict(slices), dict(made)) for pane, (slices, made) in saved["cohorts"].items()}
+        self._next, self._cohort, self._busy = saved["next"], saved["cohort"], saved["busy"]
+        self._said, self.past_maturity = saved["said"], saved["past_maturity"]
 
 
-Axis = ArrivalAxis | CohortAxis | NeverAxis
+Axis = ArrivalAxis | CohortAxis

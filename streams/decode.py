@@ -23,6 +23,7 @@ from interlock.streams.batch import (
     Predictions,
     Wanted,
 )
+from interlock.streams.clock import refusals
 from interlock.streams.decode_arrow import ArrowAbuse, ArrowOutcomes, ArrowPredictions, row_json
 from interlock.streams.decode_columns import core_columns
 from interlock.streams.decode_concat import concat
@@ -56,11 +57,18 @@ class Formats(NamedTuple, Generic[B]):
 class Decoder(Generic[B]):
     """Decodes the chunks of one topic; pure, so that any cutting into chunks gives the same rows and dead letters."""
 
-    def __init__(self, topic: str, formats: Formats[B], finish: Callable[[B], B]) -> None:
+    def __init__(
+        self, topic: str, formats: Formats[B], finish: Callable[[B], B], max_skew: int | None = None
+    ) -> None:
         """Use the factories below."""
         self._topic = topic
         self._formats = formats
         self._finish = finish
+        self._max_skew = max_skew
+
+    def timely(self, max_skew: int) -> "Decoder[B]":
+        """Return a decoder that also refuses events from further than `max_skew` ms in the future, or from before 2000."""
+        return Decoder(self._topic, self._formats, self._finish, max_skew)
 
     def __call__(self, chunk: Chunk) -> tuple[B, list[DeadLetter]]:
         """Return the readable events in order, and a dead letter for each of the others.
@@ -121,6 +129,8 @@ class Decoder(Generic[B]):
         self, batch: B, faults: Faults, where: Where, raw: Callable[[int], bytes]
     ) -> tuple[B, list[DeadLetter]]:
         self._formats.check(batch, faults)
+        if self._max_skew is not None:
+            _check_times(batch, self._max_skew, faults)
         if not faults:
             return batch, []
         good = np.ones(batch.rows(), dtype=np.bool_)
@@ -163,6 +173,14 @@ def sniff(message: Message) -> str:
     if kind in JSON_TYPES:
         return "json"
     return "arrow" if kind == ARROW_TYPE else "unknown"
+
+
+def _check_times(batch: Predictions | Outcomes | AbuseReports, max_skew: int, faults: Faults) -> None:
+    ts, appended = batch.ts, batch.appended
+    future, ancient = refusals(ts, appended, max_skew)
+    ahead = f"$.ts: expected at most {max_skew} ms after the append time"
+    blame(faults, future, lambda row: Bad("future_ts", f"{ahead} {appended[row]}, got {ts[row]}"))
+    blame(faults, ancient, lambda row: Bad("ancient_ts", f"$.ts: expected milliseconds since 1970, got {ts[row]}"))
 
 
 def _check_ids(ids: Ids, faults: Faults) -> None:

@@ -17,6 +17,8 @@ REASONS = (
     "bad_ts",
     "out_of_range",
     "too_large",
+    "future_ts",
+    "ancient_ts",
     "truncated_frame",
     "empty_id",
     "bad_content_type",

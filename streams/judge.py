@@ -1,20 +1,24 @@
 """Adds up the tallies of all shards and judges every model by the policy (STREAM.md §3 and §6)."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from interlock.policies.context import Context, Learned
 from interlock.policies.machine import Said
 from interlock.policies.machine_never import NeverMachine
+from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.machines import build
 from interlock.policies.plan import Plan
 from interlock.records import Control
-from interlock.streams.axes import ArrivalAxis, Axis, CohortAxis, NeverAxis, Rows
+from interlock.streams.axes import ArrivalAxis, Axis, CohortAxis
 from interlock.streams.clock import BEGINNING
+from interlock.streams.feed import Feed, Legend, Rows, by_slice, by_version
 from interlock.streams.shard import Trigger
-from interlock.streams.tally import CHAINS, COUNT, PANE, VERSION, Exemplar, Ints, TallyRecord
+from interlock.streams.tally import CHAINS, COUNT, PANE, VERSION, Exemplar, Ints, TallyRecord, exemplar
 
 
 class TallyGapError(RuntimeError):
@@ -47,6 +51,22 @@ class ChainState:
         """Return the last pane that all shards have passed."""
         return min(self.reached.values()) if len(self.reached) == shards else BEGINNING
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values and arrays."""
+        waiting = [
+            (r.shard, r.chain, r.after, r.through, r.counts, r.versions, r.slices, [astuple(x) for x in r.exemplars])
+            for r in self.waiting
+        ]
+        return {"reached": dict(self.reached), "waiting": waiting, "merged": self.merged}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot."""
+        self.reached, self.merged = dict(saved["reached"]), saved["merged"]
+        self.waiting = [
+            TallyRecord(*place, counts, tuple((m, v) for m, v in versions), tuple(slices), tuple(map(exemplar, found)))
+            for *place, counts, versions, slices, found in saved["waiting"]
+        ]
+
     def take(self, through: int) -> list[TallyRecord]:
         """Take out all panes up to `through`."""
         taken, kept = [], []
@@ -59,7 +79,7 @@ class ChainState:
         return taken
 
 
-def _part(record: TallyRecord, columns: np.ndarray, exemplars: tuple[Exemplar, ...]) -> TallyRecord:
+def _part(record: TallyRecord, columns: NDArray[np.bool_], exemplars: tuple[Exemplar, ...]) -> TallyRecord:
     counts = record.counts[:, columns]
     return TallyRecord(
         record.shard, record.chain, record.after, record.through, counts, record.versions, record.slices, exemplars
@@ -93,18 +113,16 @@ class ModelJudge:
 
     def never(self) -> Iterable[NeverMachine]:
         """Return the machines that triggers go to."""
-        return [axis.machine for axis in self.axes if isinstance(axis, NeverAxis)]
+        return [axis.machine for axis in self.axes if isinstance(axis.machine, NeverMachine)]
 
 
 def _axis(context: Context, places: tuple[int, ...], tick: int) -> Axis:
     machine, ratio = build(context), context.pane_ms // tick
     if isinstance(machine, NeverMachine):
-        return NeverAxis(machine, places, ratio)
-    if context.slo.spec.chain == "joined":
-        return CohortAxis(machine, places, ratio)
-    if not hasattr(machine, "alarms"):
-        raise TypeError(context.slo.name)
-    return ArrivalAxis(machine, places, ratio)
+        return ArrivalAxis(machine, Feed(places, ratio), lambda parts: by_version(parts, places))
+    if isinstance(machine, P95Machine) or context.slo.spec.chain == "joined":
+        return CohortAxis(machine, Feed(places, ratio), Feed(places, ratio))
+    return ArrivalAxis(machine, Feed(places, ratio), lambda parts: by_slice(parts, machine))
 
 
 class Judge:
@@ -143,6 +161,21 @@ class Judge:
         merged = min(self.chains[chain].merged for chain in chains)
         return (merged + 1) * self.plan.tick if merged != BEGINNING else BEGINNING
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state between two records, as plain values and arrays."""
+        models = {name: (judge.start, [axis.snapshot() for axis in judge.axes]) for name, judge in self.models.items()}
+        return {"chains": {chain: state.snapshot() for chain, state in self.chains.items()}, "models": models}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of a judge of the same plan and as many shards."""
+        for chain, state in saved["chains"].items():
+            self.chains[chain].restore(state)
+        for name, (start, axes) in saved["models"].items():
+            judge = self._model(name)
+            judge.start = start
+            for axis, state in zip(judge.axes, axes, strict=True):
+                axis.restore(state)
+
     def _model(self, model: str) -> ModelJudge:
         if model not in self.models:
             self.models[model] = ModelJudge(model, self.plan, self.learned)
@@ -159,16 +192,16 @@ class Judge:
 
 
 def _nothing() -> Rows:
-    return Rows(np.zeros((COUNT + 1, 0), np.int64), (), ())
+    return Rows(np.zeros((COUNT + 1, 0), np.int64), Legend((), ()))
 
 
 def _by_model(record: TallyRecord) -> list[tuple[str, Rows]]:
     """Split a record by model."""
     versions = [version for _, version in record.versions]
-    found = []
+    legend, found = Legend(versions, record.slices), []
     for model in sorted({model for model, _ in record.versions}):
         codes = [code for code, (name, _) in enumerate(record.versions) if name == model]
         table: Ints = record.counts[:, np.isin(record.counts[VERSION], codes)]
         named = tuple(x for x in record.exemplars if x.version[0] == model)
-        found.append((model, Rows(table, versions, record.slices, named)))
+        found.append((model, Rows(table, legend, named)))
     return found

@@ -1,7 +1,8 @@
 """Where a replay's outputs go: three files of JSON lines and a ClickHouse directory, in one folder."""
 
+import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -78,6 +79,10 @@ class Outputs:
             self.dead.write(dead_letter_line(letter))
         if self._sink is not None and letters:
             self._sink.insert_dead_letters(letters, at, self._batch())
+
+    def write_run(self, facts: Mapping[str, object]) -> None:
+        """Record what the run was a function of, and what deviated: `run.json`."""
+        (self.folder / "run.json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", "utf-8")
 
     def query(self, sql: str) -> list[dict[str, object]]:
         """Ask the ClickHouse directory."""

@@ -1,13 +1,16 @@
 """Shards and judge in one process: the core as replay and tests drive it."""
 
+import math
 from collections import Counter as Counters
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from interlock.policies.context import Learned
 from interlock.policies.machine import Said
+from interlock.policies.panes import pane_ms
 from interlock.policies.plan import Plan
 from interlock.records import Control, Verdict
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions
@@ -58,6 +61,7 @@ class Pipeline:
         self.plan = plan
         self.shards = [Shard(number, plan, scorer) for number in range(shards)]
         self.judge = Judge(plan, learned(plan, reference), shards)
+        self.closed_from: int | None = None
         self._verdicts: list[Verdict] = []
         self._controls: list[Control] = []
         self._order = {slo.name: place for place, slo in enumerate(plan.policy.slos)}
@@ -88,16 +92,32 @@ class Pipeline:
         return self._judge(output)
 
     def finish(self) -> Yield:
-        """Close all panes: every topic has ended."""
+        """Close all panes with events in them: every topic has ended. `closed_from` says which no watermark passed."""
         latest = max(clock.latest for shard in self.shards for clock in shard.clocks.values())
         output = Output()
+        self.closed_from = self.judge.judged()
+        whole = math.lcm(*(pane_ms(slo.window) for slo in self.plan.policy.slos_in_force))
         for shard in self.shards if latest != BEGINNING else ():
-            output.extend(shard.finish(latest // self.plan.tick))
+            output.extend(shard.finish((latest // whole + 1) * whole // self.plan.tick - 1))
         judged = self._judge(output)
         rest = self._settled(None)
         judged.verdicts += rest.verdicts
         judged.controls += rest.controls
         return judged
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state between two chunks, as plain values and arrays."""
+        waiting = [v.model_dump() for v in self._verdicts], [c.model_dump() for c in self._controls]
+        shards = [shard.snapshot() for shard in self.shards]
+        return {"shards": shards, "judge": self.judge.snapshot(), "verdicts": waiting[0], "controls": waiting[1]}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of a pipeline of the same plan and as many shards."""
+        for shard, state in zip(self.shards, saved["shards"], strict=True):
+            shard.restore(state)
+        self.judge.restore(saved["judge"])
+        self._verdicts = [Verdict(**fields) for fields in saved["verdicts"]]
+        self._controls = [Control(**fields) for fields in saved["controls"]]
 
     @property
     def counters(self) -> Counters[str]:

@@ -106,6 +106,16 @@ def replay(
         progress(events)
     _pass_on(pipeline.finish(), summary, outputs)
     summary.counters.update(pipeline.counters)
+    outputs.write_run(
+        {
+            "policy": policy.digest,
+            "reference": reference.id if reference else None,
+            "files": {topic: [str(path) for path in paths] for topic, paths in inputs.files.items()},
+            "run_start": inputs.run_start,
+            "closed_by_end_from": pipeline.closed_from,
+            "counters": dict(sorted(summary.counters.items())),
+        }
+    )
     return summary
 
 
@@ -127,9 +137,9 @@ def _feeds(plan: Plan, reference: Reference | None, inputs: Inputs) -> dict[str,
     wanted = reference.wanted(paths) if reference else Wanted(paths=paths)
     skew = plan.policy.max_skew
     decoders: dict[str, Decoder] = {
-        "predictions": prediction_decoder(wanted, inputs.secret),
-        "outcomes": outcome_decoder(inputs.secret),
-        "abuse": abuse_decoder(Wanted(), inputs.secret),
+        "predictions": prediction_decoder(wanted, inputs.secret).timely(skew),
+        "outcomes": outcome_decoder(inputs.secret).timely(skew),
+        "abuse": abuse_decoder(Wanted(), inputs.secret).timely(skew),
     }
     return {
         topic: Feed(iter(Reader(topic, inputs.run_start, inputs.mapping)(inputs.files.get(topic, ()))), decoders[topic])

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from interlock.policies.causes import Exemplar
+
 Ints = NDArray[np.int64]
 
 PANE, COHORT, SERIES, VERSION, SLICE, CELL, COUNT = range(7)
@@ -18,20 +20,6 @@ EXEMPLARS = 8
 
 PREDICTIONS, JOINED, ABUSE = "predictions", "joined", "abuse"
 CHAINS = (PREDICTIONS, JOINED, ABUSE)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Exemplar:
-    """A causing event: keyed hashes choose which are kept, so that partitions and order do not matter."""
-
-    pane: int
-    series: int
-    slice: str
-    key: int
-    event_id: str
-    reason: str
-    ts: int
-    version: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)

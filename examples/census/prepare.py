@@ -32,7 +32,7 @@ OFFICES = {
     "boston": 0.20, "worcester": 0.16, "springfield": 0.14, "lowell": 0.12,
     "cambridge": 0.11, "brockton": 0.10, "quincy": 0.09, "lynn": 0.08,
 }  # fmt: skip
-ENDPOINTS = {"/benefits/claim": 0.5, "/benefits/renewal": 0.3, "/benefits/appeal": 0.2}
+ENDPOINTS = {"/benefits/claim": 0.36, "/benefits/renewal": 0.33, "/benefits/appeal": 0.31}
 
 CODES_OFFICE, CODES_SHARE = "springfield", 0.60
 CODES_START, CODES_END = START + 26 * DAY + 8 * HOUR, START + 26 * DAY + 20 * HOUR

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated
 
 import typer
@@ -25,9 +26,11 @@ _APPENDED = 0  # of no consequence here: only shards compare an event's time wit
 
 
 def fit(  # noqa: PLR0913, PLR0917 - the options of a command
-    predictions: Annotated[list[Path], typer.Option(metavar="FILE", help="Predictions; give it once per file.")],
+    predictions: Annotated[list[Path], typer.Option(metavar="FILE", help="Predictions; one or more files.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="REF", help="Where to write the reference.")],
-    outcomes: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Their outcomes.")] = None,
+    outcomes: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Their outcomes; one or more files.")
+    ] = None,
     map_file: Annotated[
         Path | None, typer.Option("--map", metavar="FILE", help="YAML: our field names to those of your logs.")
     ] = None,
@@ -37,12 +40,12 @@ def fit(  # noqa: PLR0913, PLR0917 - the options of a command
     ] = 0.01,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """Learn a reference from predictions that you trust, and their outcomes.
+    """Learn a reference from predictions that you trust.
 
-    It needs 500 predictions; 5000 and more make rare values and thresholds reliable. The same events give the same
+    Their outcomes tell how late labels are and which groups ECE has. It needs 500 predictions; 5000 and more make rare values and thresholds reliable. The same events give the same
     reference, in any order.
 
-    Example: interlock fit --predictions july.parquet --outcomes july-labels.parquet -o claims.ref
+    Example: interlock fit --predictions may*.jsonl --outcomes labels.csv -o m.ref
     """
     mapping = None if map_file is None else load_mapping(_read(map_file), str(map_file))
     read = Reader("predictions", _APPENDED, mapping)
@@ -117,7 +120,15 @@ def _print_lines(output: Path, reference: Reference) -> None:
         "dispersion": ", ".join(f"{name} {phi:.2f}" for name, phi in sorted(reference.dispersion.items())) or "unknown",
     }
     for name, text in lines.items():
-        typer.echo(f"{name:<11} {text}")
+        typer.echo(_wrapped(f"{name:<11} ", text) if name in ("numbers", "categories") else f"{name:<11} {text}")
+
+
+def _wrapped(name: str, text: str) -> str:
+    """Return a long list on several lines."""
+    indent = " " * len(name)
+    return fill(
+        text, 118, initial_indent=name, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _print_json(output: Path, reference: Reference) -> None:

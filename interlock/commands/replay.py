@@ -20,23 +20,23 @@ from interlock.streams.replay import replay as run
 
 SECRET = "INTERLOCK_AUDIT_SECRET"  # noqa: S105 - the name of the variable, not a secret
 
-Files = Annotated[list[Path] | None, typer.Option(metavar="FILE")]
-
 
 def replay(
     policy: Annotated[Path, typer.Argument(metavar="POLICY", help="Policy file.")],
-    predictions: Annotated[list[Path], typer.Option(metavar="FILE", help="Prediction events; give it once per file.")],
-    outcomes: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Outcome events.")] = None,
-    abuse: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Abuse reports.")] = None,
+    predictions: Annotated[list[Path], typer.Option(metavar="FILE", help="Prediction events; one or more files.")],
+    outcomes: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Outcomes; one or more files.")] = None,
+    abuse: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Abuse reports; one or more files.")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the outputs.")] = Path("out/replay"),
-    field_map: Annotated[Path | None, typer.Option("--map", metavar="FILE", help="Names of your fields.")] = None,
+    field_map: Annotated[
+        Path | None, typer.Option("--map", metavar="FILE", help="YAML: our field names to yours.")
+    ] = None,
     clickhouse: Annotated[bool, typer.Option(help="Also write a ClickHouse (chdb) directory.")] = True,
 ) -> None:
-    """Run history through a policy: verdicts, controls and dead letters as JSON lines, and a ClickHouse directory.
+    """Run history through a policy.
 
-    Exit code 1 if anything breached, 4 if nothing did but something is unknown, else 0.
+    It writes verdicts, controls and dead letters as JSON lines, and a ClickHouse (chdb) directory. Exit code 1 if anything breached, 4 if nothing did but something is unknown, else 0.
 
-    Example: interlock replay policy.yaml --predictions june.parquet --outcomes labels.csv --out out/june
+    Example: interlock replay policy.yaml --predictions june/*.parquet
     """
     files = {"predictions": predictions, "outcomes": outcomes or [], "abuse": abuse or []}
     summary = run_files(policy, files, out, How(field_map, clickhouse))
@@ -82,7 +82,12 @@ def _secret(policy: Policy) -> bytes:
 
 
 def _progress() -> Progress:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} events"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} events"),
+    )
     return Progress(*columns, TimeElapsedColumn(), console=console(error=True), transient=True)
 
 

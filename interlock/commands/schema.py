@@ -43,7 +43,9 @@ def schema_text(name: str) -> str:
 
 
 def schema(name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(SCHEMAS)}.")]) -> None:
-    """Print the JSON Schema of a policy file, of an input event, or of what Interlock writes.
+    """Print a JSON Schema.
+
+    Of a policy file, of an input event, or of what Interlock writes.
 
     Example: interlock schema policy > policy.json
     """

@@ -1,0 +1,101 @@
+"""Tallies on their way into an SLO's panes, by what its machine counts by."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from interlock.policies.machine import Machine
+from interlock.policies.machine_p95 import P95Machine
+from interlock.streams.tally import CELL, COUNT, PANE, SERIES, SLICE, VERSION, Exemplar, Ints, exemplar
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """What version and slice codes stand for."""
+
+    versions: Sequence[str]
+    slices: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Counts of whole ticks, int64[7, n], what their codes stand for, and causing events."""
+
+    table: Ints
+    legend: Legend
+    exemplars: Sequence[Exemplar] = ()
+
+
+Part = tuple[Ints, Legend]
+
+
+@dataclass(slots=True)
+class Feed:
+    """Rows of some series, put into an SLO's panes."""
+
+    places: tuple[int, ...]
+    ratio: int
+    parts: dict[int, list[Part]] = field(default_factory=dict)
+    causes: dict[int, list[Exemplar]] = field(default_factory=dict)
+
+    def put(self, rows: Rows) -> None:
+        """Add rows; a pane may come in several parts."""
+        mine = rows.table[:, np.isin(rows.table[SERIES], self.places)]
+        pane = mine[PANE] // self.ratio
+        order = np.argsort(pane, kind="stable")
+        mine, pane = mine[:, order], pane[order]
+        starts = np.flatnonzero(np.diff(pane, prepend=pane[:1] - 1)).tolist()
+        for start, end in pairwise([*starts, len(pane)]):
+            self.parts.setdefault(int(pane[start]), []).append((mine[:, start:end], rows.legend))
+        for one in rows.exemplars:
+            if one.series in self.places:
+                self.causes.setdefault(one.pane // self.ratio, []).append(one)
+
+    def next(self, pane: int) -> int | None:
+        """Return the first pane from here on that has rows."""
+        return min((p for p in self.parts if p >= pane), default=None)
+
+    def take(self, pane: int) -> list[Part]:
+        """Take out the rows of a pane."""
+        return self.parts.pop(pane, [])
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values and arrays; each legend once."""
+        legends = list({id(legend): legend for parts in self.parts.values() for _, legend in parts}.values())
+        places = {id(legend): place for place, legend in enumerate(legends)}
+        parts = {pane: [(t.copy(), places[id(x)]) for t, x in kept] for pane, kept in self.parts.items()}
+        causes = {pane: [astuple(one) for one in kept] for pane, kept in self.causes.items()}
+        return {"legends": [astuple(legend) for legend in legends], "parts": parts, "causes": causes}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of the same series."""
+        legends = [Legend(*fields) for fields in saved["legends"]]
+        self.parts = {pane: [(table, legends[place]) for table, place in kept] for pane, kept in saved["parts"].items()}
+        self.causes = {pane: [exemplar(one) for one in kept] for pane, kept in saved["causes"].items()}
+
+
+def by_slice(parts: Sequence[Part], machine: Machine | P95Machine) -> dict[str, Ints]:
+    """Return the counts of each slice, int64[width]."""
+    found: dict[str, Ints] = {}
+    for table, legend in parts:
+        cells, places = np.unique(table[CELL], return_inverse=True)
+        columns = np.array([machine.measure.column(int(cell)) for cell in cells], np.int64)[places]
+        codes, row = np.unique(table[SLICE], return_inverse=True)
+        counts = np.zeros((len(codes), machine.measure.width), np.int64)
+        np.add.at(counts, (row, columns), table[COUNT])
+        for code, count in zip(codes.tolist(), counts, strict=True):
+            name = legend.slices[code]
+            found[name] = found[name] + count if name in found else count
+    return found
+
+
+def by_version(parts: Sequence[Part], places: Sequence[int]) -> dict[str, Ints]:
+    """Return the counts of each model version, int64[rules, 3], one rule per series of `places`."""
+    found: dict[str, Ints] = {}
+    for table, legend in parts:
+        for series, code, cell, n in table[[SERIES, VERSION, CELL, COUNT]].T.tolist():
+            counts = found.setdefault(legend.versions[code], np.zeros((len(places), 3), np.int64))
+            counts[places.index(series), cell] += n
+    return found
