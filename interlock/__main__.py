@@ -22,7 +22,10 @@ SEVERAL = ("--predictions", "--outcomes", "--abuse")
 POLICY = (".yaml", ".yml")
 """Endings of policy files, which are never files of events: such a file after `--predictions a b` is the policy."""
 
-UsageError = typer.BadParameter.__bases__[0]
+CODES = ((FindingError, FINDING), (Unreachable, UNREACHABLE), (UserError, WRONG_USE))
+"""Exit codes of our errors; the first that fits."""
+
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """Click's, of which typer keeps a copy under a name of its own."""
 
 app = typer.Typer(
@@ -67,19 +70,21 @@ def _run(arguments: Sequence[str]) -> int:
         return int(app(arguments, prog_name="interlock", standalone_mode=False) or 0)
     except SystemExit:
         return BROKEN_PIPE  # so typer and rich end what nobody reads; no command of ours exits like this
-    except UsageError as error:
-        return _say(_usage(error), WRONG_USE)
-    except FindingError as error:
-        return _say(str(error), FINDING)
-    except Unreachable as error:
-        return _say(str(error), UNREACHABLE)
-    except UserError as error:
-        return _say(str(error), WRONG_USE)
-    except BrokenPipeError:
+    except Exception as error:  # noqa: BLE001 - the last that can say what happened
+        return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    """Say what went wrong, and return the exit code."""
+    if isinstance(error, BrokenPipeError):
         return BROKEN_PIPE
-    except Exception as error:
-        sys.excepthook(type(error), error, error.__traceback__)
-        return _say("this is a bug of Interlock: please report it with the lines above", BUG)
+    if isinstance(error, UsageError):
+        return _say(_usage(error), WRONG_USE)
+    for kind, code in CODES:
+        if isinstance(error, kind):
+            return _say(str(error), code)
+    sys.excepthook(type(error), error, error.__traceback__)
+    return _say("this is a bug of Interlock: please report it with the lines above", BUG)
 
 
 def spread(arguments: Sequence[str]) -> list[str]:

@@ -109,10 +109,12 @@ class Machine:
                 self.measure.restart(everyone)
 
     def seen(self, pane: int, slices: Slices) -> None:
-        """Remember which slots had predictions in an arrival pane: silence is news."""
-        for name, row in slices.items():
-            if self.measure.seen(row[None])[0] and (name in self.slots.numbers or not self.context.cap):
-                self.slots.seen(self.slots.slot(name), pane)
+        """Admit the slices of an arrival pane, and remember which slots had predictions: silence is news."""
+        counted = {name: n for name, row in slices.items() if (n := int(self.measure.seen(row[None])[0]))}
+        if self.context.cap:
+            self.slots.admit(counted)
+        for name in counted:
+            self.slots.seen(self.slots.slot(name), pane)
 
     def _labelled(self, table: Ints) -> Ints:
         due, found = self.measure.labels(table)
@@ -233,13 +235,14 @@ class Machine:
         self.pooled, self._led = np.array(saved["pooled"], np.int64), set(saved["led"])
 
     def free(self, moment: Moment) -> None:
-        """Take slots from slices that had no event for a window, and no control."""
+        """Take slots from slices that had no event for a window of the SLO's own axis, and no control."""
         for slot in self.slots.taken():
             last = self.slots.last[slot]
-            quiet = last is None or moment.pane - last > self.context.window_panes
+            quiet = last is None or moment.judged - last > self.context.window_panes
             if slot != POOL and quiet and slot not in self.alarms.engaged:
                 self.slots.free(slot)
                 self.alarms.drop(slot)
                 self.window.forget(slot)
+                self.measure.restart(np.arange(len(self.slots)) == slot)
                 self.shown.pop(slot, None)
                 self.exemplars.pop(slot, None)

@@ -38,6 +38,7 @@ class P95Machine:
         """Start before the first pane."""
         self.context, self.measure = context, measure
         self.inner = Machine(context, measure, pool=REST)
+        self.inner.pooled = np.arange(1, context.cap + 1)
         self._members: set[int] = {POOL}
         self._shown: State | None = None
         self._filled = np.zeros(0, np.intp)
@@ -57,18 +58,20 @@ class P95Machine:
         self.inner.seen(pane, slices)
 
     def _regroup(self) -> None:
-        """Let endpoints with enough labels stand alone, and pool those with too few."""
-        inner = self.inner
+        """Let endpoints with enough labels stand alone, and pool those with too few.
+
+        None leaves `(rest)` while that has a control: what the control is about must end it.
+        """
+        inner, kept = self.inner, self._controlled(POOL)
         labels = self.measure.n(inner.window.sums)
         for slot in inner.slots.numbers.values():
-            if labels[slot] >= JOIN:
+            if labels[slot] >= JOIN and not kept:
                 self._members.add(slot)
             elif labels[slot] < LEAVE and slot in self._members and not self._controlled(slot):
                 self._members.discard(slot)
                 inner.alarms.drop(slot)
-        taken = set(inner.slots.numbers.values())
-        self._members &= taken | {POOL}
-        inner.pooled = np.array(sorted(taken - self._members), np.int64)
+        self._members &= {POOL, *inner.slots.numbers.values()}
+        inner.pooled = np.array(sorted(set(range(len(inner.slots))) - self._members), np.int64)
 
     def _controlled(self, slot: int) -> bool:
         return scope_key(self._scope(slot)) in self.inner.controls.engaged
@@ -108,6 +111,7 @@ class P95Machine:
             self._act(verdict, (engaging, released), pooled, said)
         if due:
             inner.free(moment)
+            self._regroup()
         return said
 
     def _over(self, sums: Ints) -> list[int]:

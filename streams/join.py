@@ -163,7 +163,8 @@ def _admit(store: Store, ids: Ids, times: Times, memory: int) -> Admitted:
     for place in np.flatnonzero(expired).tolist():
         held[place] = _take_over(store, int(rows[place]), times.watermark[place] - memory)
     fresh = held == rows
-    store["e"][rows[~fresh]] = BEGINNING // 2  # never indexed, gone with the next sweep
+    store["e"][rows[~fresh]] = BEGINNING // 2  # never indexed, waits for nothing, gone with the next sweep
+    store["met"][rows[~fresh]] = True
     return Admitted(fresh, rows[fresh])
 
 

@@ -1,7 +1,7 @@
 """Histories of events for tests: made from a seed, with everything in them that a policy can object to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -15,8 +15,8 @@ HOUR = 3_600_000
 class History:
     """JSON events of both topics in order of arrival, and a time after all of them."""
 
-    predictions: list[bytes]
-    outcomes: list[bytes]
+    predictions: list[bytes] = field(repr=False)
+    outcomes: list[bytes] = field(repr=False)
     end: int
 
     def shuffled(self, rng: np.random.Generator, within_ms: int) -> "History":
@@ -43,7 +43,7 @@ def history(seed: int, hours: int, per_hour: int) -> History:
     for i in range(n):
         event, outcome = _event(rng, i, int(at[i]))
         made.append(msgspec.json.encode(event))
-        if rng.random() > 0.02:  # noqa: PLR2004
+        if rng.random() > 0.02:
             said.append(outcome)
     said += [{"event_id": f"nobody-{i}", "ts": START + i * 5 * HOUR + 77, "label": True} for i in range(hours // 5)]
     said.sort(key=lambda outcome: outcome["ts"])

@@ -149,7 +149,7 @@ def test_an_attacker_who_spares_every_second_audit_is_unidentified() -> None:
 
 def ece_court(slices: int = 0, **labels: object) -> Court:
     """ECE of decisions of at most .05 over 24 hours (10-minute panes)."""
-    more = {"false_pages_per_year": 500} if slices else {}
+    more = {"false_pages_per_year": 30 * (slices + 1)} if slices else {}
     policy = make_policy(promise("decision_ece_24h", "<= 0.05", "24h"), slices, labels=labels, **more)
     return Court(policy, tenants(slices) if slices else ("[]",))
 

@@ -84,7 +84,7 @@ def test_daily_rhythm_of_traffic_keeps_the_bound_and_of_the_rate_does_not() -> N
     of, wave = court(), np.sin(np.arange(PANES) * 2 * np.pi / 24)[:, None]
     n, hits = independent(3, TARGET, 20 * (1 + 0.9 * wave))
     judged = of.judge(PANES, rates(n, hits))
-    by_day = of.judge(PANES, rates(*independent(4, np.where(wave > 0, 0.09, 0.01)))
+    by_day = of.judge(PANES, rates(*independent(4, np.where(wave > 0, 0.09, 0.01))))
     print("diurnal", len(judged.pages), len(by_day.pages), np.median(by_day.first(of.scopes)))
 
     assert within_bound(judged, of, n)

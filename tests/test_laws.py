@@ -5,8 +5,9 @@ excepted cases (late, evicted, overflow) occurred.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -34,9 +35,9 @@ release: {hold: 30m, wrong_per_year: 400}
 never_events:
 - {name: large_denial, when: "decision == 'deny' && features.amount > 900 && route == 'automatic'", undecided: 0.5}
 slos:
-- {name: ood_rate_2h, objective: o, target: "<= 0.10", window: 2h, action_on_breach: route_to_human_review, per: tenant}
+- {name: ood_rate_6h, objective: o, target: "<= 0.10", window: 6h, action_on_breach: route_to_human_review, per: tenant}
 - {name: ood_recall_12h, objective: o, target: ">= 0.80", window: 12h, action_on_breach: degrade_to_safe_mode}
-- {name: decision_ece_4h, objective: o, target: "<= 0.08", window: 4h, action_on_breach: notify, per: [tenant]}
+- {name: decision_ece_6h, objective: o, target: "<= 0.08", window: 6h, action_on_breach: notify, per: [tenant]}
 - {name: decision_ece_p95_6h, objective: o, target: "<= 0.08", window: 6h, action_on_breach: route_to_human_review,
    where: "features.amount >= 0.0", min_events: 200}
 - {name: never_event_violations, objective: o, target: "== 0", window: rolling, action_on_breach: kill_switch}
@@ -49,8 +50,8 @@ EXCEPTED = ("late", "evicted", "slice_overflow", "version_overflow")
 class Run:
     """What a run of the pipeline said, as canonical lines."""
 
-    verdicts: bytes
-    controls: bytes
+    verdicts: bytes = field(repr=False)
+    controls: bytes = field(repr=False)
     counters: dict[str, int]
 
 
@@ -96,7 +97,7 @@ def run(events: History, cut: Cut, policy: str = POLICY) -> Run:
         if step in cut.resume:
             pipeline = resumed(pipeline, plan, cut.shards)
     add(heard, pipeline.finish())
-    counters = {name: n for name, n in pipeline.counters.items() if n}
+    counters = {name: n for name, n in sorted(pipeline.counters.items()) if n}
     return Run(b"".join(map(verdict_line, heard.verdicts)), b"".join(map(control_line, heard.controls)), counters)
 
 
@@ -123,13 +124,15 @@ def add(heard: Yield, made: Yield) -> None:
 def same(found: Run, expected: Run) -> None:
     """Check equality to the byte, and that it may be claimed at all."""
     assert not any(found.counters.get(name) for name in EXCEPTED)
+    assert found.counters | {"duplicate": 0} == expected.counters | {"duplicate": 0}
+    assert hash(found.verdicts) == hash(expected.verdicts)  # a diff of megabytes would help nobody
     assert found.verdicts == expected.verdicts
     assert found.controls == expected.controls
 
 
 @pytest.fixture(scope="module")
 def events() -> History:
-    return history(seed=7, hours=40, per_hour=300)
+    return history(seed=7, hours=40, per_hour=240)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +142,7 @@ def straight(events: History) -> Run:
 
 def test_the_history_breaks_every_slo_and_releases_some(straight: Run) -> None:
     """Otherwise equality would say little."""
-    for slo in (b"ood_rate_2h", b"ood_recall_12h", b"decision_ece_4h", b"decision_ece_p95_6h", b"never_event_violations"):
+    for slo in (b"ood_rate_6h", b"ood_recall_12h", b"decision_ece_6h", b"decision_ece_p95_6h", b"never_event_violations"):
         assert any(slo in line and b'"engaged"' in line for line in straight.controls.splitlines()), slo
     assert b'"released"' in straight.controls
     for state in (b"met", b"at_risk", b"breached", b"insufficient"):
@@ -190,12 +193,11 @@ def test_any_record_delivered_twice_counts_once(events: History, straight: Run, 
 
 
 def repeated(events: History, rng: np.random.Generator) -> History:
-    """Deliver about a tenth of all records twice, the second time up to 50 records later."""
+    """Deliver about a tenth of all records twice, the second time within `dedup_ttl`."""
 
     def twice(lines: Sequence[bytes]) -> list[bytes]:
-        keys = [(float(place), line) for place, line in enumerate(lines)]
-        again = rng.random(len(lines)) < 0.1
-        keys += [(place + rng.uniform(0.5, 50), line) for place, line in enumerate(lines) if again[place]]
+        keys = [(float(msgspec.json.decode(line)["ts"]), line) for line in lines]
+        keys += [(ts + rng.uniform(0.5, 10 * 60_000), line) for ts, line in keys if rng.random() < 0.1]
         return [line for _, line in sorted(keys, key=lambda key: key[0])]
 
     return History(twice(events.predictions), twice(events.outcomes), events.end)

@@ -21,7 +21,7 @@ from interlock.streams.replay import replay as run
 SECRET = "INTERLOCK_AUDIT_SECRET"  # noqa: S105 - the name of the variable, not a secret
 
 
-def replay(
+def replay(  # noqa: PLR0913, PLR0917 - the options of a command
     policy: Annotated[Path, typer.Argument(metavar="POLICY", help="Policy file.")],
     predictions: Annotated[list[Path], typer.Option(metavar="FILE", help="Prediction events; one or more files.")],
     outcomes: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Outcomes; one or more files.")] = None,
@@ -58,7 +58,7 @@ class How:
     events: int | None = None
 
 
-def run_files(policy: Path, files: dict[str, list[Path]], out: Path, how: How = How()) -> Summary:  # noqa: B008 - frozen
+def run_files(policy: Path, files: dict[str, list[Path]], out: Path, how: How = How()) -> Summary:
     """Replay files by a policy file into a folder, with a progress bar on a terminal."""
     loaded = read_policy(policy)
     mapping = read_mapping(how.field_map)
@@ -67,7 +67,7 @@ def run_files(policy: Path, files: dict[str, list[Path]], out: Path, how: How = 
     missing = next((path for paths in files.values() for path in paths if not path.exists()), None)
     if missing is not None:
         raise UserError(f"{missing}: no such file")
-    inputs = Inputs(files, int(time.time() * 1000), mapping, secret)  # noqa: TID251 - a driver: append time of files
+    inputs = Inputs(files, int(time.time() * 1000), mapping, secret)
     with Outputs(out, make_plan(loaded), clickhouse=how.clickhouse) as outputs, _progress() as bar:
         task = bar.add_task("replaying", total=how.events)
         return run(loaded, reference, inputs, outputs, lambda events: bar.update(task, completed=events))
