@@ -51,6 +51,5 @@ def _records(panes: int, series: int, first: int) -> Iterator[TallyRecord]:
 def _counts(pane: int, cell: tuple[int, int], counts: np.ndarray) -> np.ndarray:
     slices = np.flatnonzero(counts)
     table = np.empty((7, len(slices)), np.int64)
-    for row, value in enumerate((pane, NO_COHORT, cell[0], 0, slices, cell[1], counts[slices])):
-        table[row] = value
+    table[:] = np.broadcast_arrays(pane, NO_COHORT, cell[0], 0, slices, cell[1], counts[slices])
     return table

@@ -27,12 +27,18 @@ class Speed:
     rate: float
 
 
-def run(policy: Policy, reference: Reference, files: Mapping[str, Path], out: Path) -> int:
+def run(
+    policy: Policy,
+    reference: Reference,
+    files: Mapping[str, Path],
+    out: Path,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
     """Replay files; return how many events were counted, none of which may be lost."""
     inputs = Inputs({topic: [path] for topic, path in files.items()}, RUN_START, None, b"benchmark")
     with Outputs(out, make_plan(policy), clickhouse=False) as outputs:
-        summary = replay(policy, reference, inputs, outputs, lambda _: None)
-    if summary.counters["dead_letters"] or not summary.latest:
+        summary = replay(policy, reference, inputs, outputs, progress)
+    if summary.counters["dead_letters"] or summary.counters["evicted"] or not summary.latest:
         raise RuntimeError(f"the benchmark's events were not judged: {summary.counters}")
     return summary.counters["predictions"] + summary.counters["outcomes"]
 

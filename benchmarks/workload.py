@@ -40,7 +40,7 @@ SLO = '- {name: %s, objective: "kept", target: "%s", window: %s, action_on_breac
 OOD = SLO % ("ood_rate_24h", "<= 0.05", "24h", ", per: [tenant]")
 OTHERS = SLO % ("unseen_rate_24h", "<= 0.05", "24h", "") + SLO % ("never_event_violations", "== 0", "rolling", "")
 ECE = SLO % ("decision_ece_24h", "<= 0.05", "24h", "")
-LABELS = "labels: {join_ttl: 2h, maturity: 1h}\n"
+LABELS = "labels: {join_ttl: 2d, maturity: 1h}\n"
 AUDITS = "audits: {rate: 0.05}\n"
 
 
@@ -72,7 +72,8 @@ def _predictions(start: int, count: int, *, dictionaries: bool = False) -> pa.Re
     rng = np.random.default_rng(start)
 
     def text(values: Sequence[str], codes: np.ndarray) -> Any:
-        array = pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(values))
+        indices: Any = pa.array(codes.astype(np.int32))
+        array = pa.DictionaryArray.from_arrays(indices, pa.array(values))
         return array if dictionaries else array.dictionary_decode()
 
     numbers: list[Any] = [pa.array(column) for column in rng.normal(size=(10, count)).round(4)]

@@ -48,6 +48,7 @@ class StartWindow:
         self._block = np.full(BLOCKS, -1, dtype=np.int64)  # which block a place holds
         self._closed = np.full(shape, -np.inf)  # ln of the sum over the starts of closed blocks, up to the last closed
         self._pane = -1
+        self._log_m: Floats | None = None  # kept until the evidence changes: verdicts ask for it slot by slot
 
     def advance(self, pane: int, log_e: Ints, nonempty: NDArray[np.bool_]) -> None:
         """Take in one pane, later than the last: `log_e` int64[S, K] fixed point, 0 where `nonempty` bool[S] is false.
@@ -57,6 +58,7 @@ class StartWindow:
         if pane <= self._pane:
             raise ValueError(f"panes must increase: {pane} after {self._pane}")
         self._move_to(pane)
+        self._log_m = None
         place = pane // self._width % BLOCKS
         clipped = np.minimum(log_e, CLIP)
         weights = np.where(nonempty[:, None], self._log_weights, -np.inf)
@@ -64,15 +66,19 @@ class StartWindow:
         self._product[place] += clipped
 
     def log_m(self) -> Floats:
-        """Return ln M float64[S] as of the last pane; -inf where no start is left."""
-        place = self._pane // self._width % BLOCKS
-        return log_sum_last(np.logaddexp(self._closed + to_nats(self._product[place]), self._starts[place]))
+        """Return ln M float64[S] as of the last pane, read-only; -inf where no start is left."""
+        if self._log_m is None:
+            place = self._pane // self._width % BLOCKS
+            self._log_m = log_sum_last(np.logaddexp(self._closed + to_nats(self._product[place]), self._starts[place]))
+            self._log_m.setflags(write=False)
+        return self._log_m
 
     def clear(self, mask: NDArray[np.bool_]) -> None:
         """Raise the floor of the slots in `mask` bool[S]: evidence starts after the last pane."""
         self._starts[:, mask] = -np.inf
         self._product[:, mask] = 0
         self._closed[mask] = -np.inf
+        self._log_m = None
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain arrays and integers (copies)."""
@@ -89,6 +95,7 @@ class StartWindow:
         self._product = np.array(saved["product"], dtype=np.int64)
         self._block = np.array(saved["block"], dtype=np.int64)
         self._pane = int(saved["pane"])
+        self._log_m = None
         if self._pane >= 0:
             self._sum_closed()
 

@@ -219,14 +219,15 @@ def _line(fields: Mapping[str, object]) -> bytes:
 
 
 def _canonical(value: object) -> object:
-    if isinstance(value, bool | str) or value is None:
+    # What verdicts are made of comes first; asking an abstract type costs ten times as much as asking a built-in one.
+    if isinstance(value, bool | str) or value is None or type(value) is int:
         return value
-    if isinstance(value, Integral):
-        return int(value)
     if isinstance(value, float):
         return rounded(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):
         return {str(key): _canonical(value[key]) for key in sorted(value, key=str)}
-    if isinstance(value, Iterable):
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, list | Iterable):
         return [_canonical(item) for item in value]
     raise TypeError(f"a record cannot hold a {type(value).__name__}")

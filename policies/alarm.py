@@ -63,6 +63,7 @@ class Engagement:
     recent: RecentStarts
     last: int
     clear: int = 0
+    asked: bool = False
 
 
 class Change(StrEnum):
@@ -74,6 +75,8 @@ class Change(StrEnum):
     RECOVERING = "recovering"
     RESUMED = "resumed"
     """Out of recovery back to engaged: no new epoch, no page."""
+    HELD = "held"
+    """Engaged for max_hold: a person is asked; the control stands."""
     RELEASED = "released"
 
 
@@ -159,7 +162,7 @@ class Alarms:
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values and arrays."""
         engaged = {
-            slot: (x.phase.value, x.since, x.hold, x.recovery.snapshot(), x.recent.snapshot(), x.last, x.clear)
+            slot: (x.phase.value, x.since, x.hold, x.recovery.snapshot(), x.recent.snapshot(), x.last, x.clear, x.asked)
             for slot, x in self.engaged.items()
         }
         kept = {"released": dict(self._released), "floor": dict(self.floor)}
@@ -171,8 +174,8 @@ class Alarms:
         self._released = {slot: (pane, hold) for slot, (pane, hold) in saved["released"].items()}
         self.floor = dict(saved["floor"])
         self.engaged = {}
-        for slot, (phase, since, hold, recovery, recent, last, clear) in saved["engaged"].items():
-            state = Engagement(Phase(phase), since, hold, self._bank.recovery(), self._recent(hold), last, clear)
+        for slot, (phase, since, hold, recovery, recent, *rest) in saved["engaged"].items():
+            state = Engagement(Phase(phase), since, hold, self._bank.recovery(), self._recent(hold), *rest)
             state.recovery.restore(recovery)
             state.recent.restore(recent)
             self.engaged[slot] = state
@@ -202,6 +205,12 @@ class Alarms:
         state.last = pane
 
     def _follow(self, slot: int, pane: int) -> list[Transition]:
+        state = self.engaged[slot]
+        asks = not state.asked and pane - state.since >= self._bank.thresholds.max_hold_panes
+        state.asked |= asks
+        return [Transition(slot, Change.HELD)] * asks + self._recover(slot, pane)
+
+    def _recover(self, slot: int, pane: int) -> list[Transition]:
         state = self.engaged[slot]
         warned = state.recent.log_m(pane) >= self._warn
         if state.phase is Phase.ENGAGED and state.recovery.log_v >= self._let_go:

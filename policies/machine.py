@@ -1,6 +1,7 @@
 """One SLO of one model, judged pane by pane: slots, evidence, alarms, window; verdicts and controls out."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from interlock.policies.alarm import Alarms, Change, Transition
 from interlock.policies.causes import Exemplar
 from interlock.policies.context import Context
 from interlock.policies.controls import Cause, Controls
-from interlock.policies.measures import Estimate, Measure
+from interlock.policies.measures import Measure
 from interlock.policies.slots import OTHER, POOL, Slots
 from interlock.policies.states import Facts, decide
 from interlock.policies.story import Story, evidence, sentence
@@ -21,6 +22,8 @@ from interlock.records import Control, State, Verdict
 Ints = NDArray[np.int64]
 Slices = Mapping[str, Ints]
 """Counts of one pane by slice name, int64[width] each."""
+Known = tuple[float, float | None, float | None, int, float | None]
+"""What is known of one slot: value (NaN: none), the ends of its interval, events, label coverage."""
 
 
 PARTS = ("slots", "measure", "alarms", "window", "controls")
@@ -60,32 +63,30 @@ class Machine:
         self.exemplars: dict[int, list[tuple[int, int, str, str]]] = {}
         self.changes: list[Transition] = []
         self._led: set[str] = set()
+        self._scopes: dict[str | None, dict[str, str]] = {}
 
     # -- evidence ----------------------------------------------------------------------------------------------------
 
     def judge(self, pane: int, slices: Slices) -> None:
         """Take in the next judged pane."""
-        counted = {name: int(self.measure.seen(row[None])[0]) for name, row in slices.items()}
-        if not any(row.any() for row in slices.values()):
+        rows = np.array(list(slices.values()), np.int64).reshape(-1, self.measure.width)
+        if not rows.any():
             self._idle(pane)
             return
-        self.slots.admit({name: n for name, n in counted.items() if n} if self.context.cap else {})
-        for name in counted:
-            self.slots.seen(self.slots.slot(name), pane)
-        table = self.table(slices)
+        if self.context.cap:
+            counted = zip(slices, self.measure.seen(rows).tolist(), strict=True)
+            self.slots.admit({name: n for name, n in counted if n})
+        places = [self.slots.slot(name) for name in slices]
+        for slot in places:
+            self.slots.seen(slot, pane)
+        table = np.zeros((len(self.slots), self.measure.width), np.int64)
+        np.add.at(table, places, rows)
         tested = self.pool_up(table)
         told = tested * self._labelled(tested)[:, None]
         log_bad = self.measure.log_bad(pane, told)
-        nonempty = told.any(axis=1)
+        nonempty = np.asarray(told.any(axis=1))
         self.window.add(pane, table, log_bad)
         self.changes += self.alarms.step(pane, log_bad, nonempty, lambda slot: self.measure.log_good(told[slot]))
-
-    def table(self, slices: Slices) -> Ints:
-        """Return the counts of a pane by slot, int64[S, width]."""
-        table = np.zeros((len(self.slots), self.measure.width), np.int64)
-        for name, row in slices.items():
-            table[self.slots.slot(name)] += row
-        return table
 
     def pool_up(self, table: Ints) -> Ints:
         """Return a table int64[S, width] with the rows of pooled slots added to the pool."""
@@ -132,15 +133,17 @@ class Machine:
     def conclude(self, moment: Moment) -> Said:
         """Return the verdicts and controls as of an arrival pane, once all that it settles has been judged."""
         said = Said()
-        changes, self.changes = self.changes, []
+        moved: dict[int, list[Change]] = {}
+        for one in self.changes:
+            moved.setdefault(one.slot, []).append(one.change)
+        self.changes = []
         due = (moment.pane + 1) % self.context.block == 0
         taken = self.slots.taken()
-        estimate = self.measure.estimate(self.window.sums[taken])
-        for place, (slot, state) in enumerate(zip(taken, self._states(moment, taken, estimate), strict=True)):
-            moved = [c.change for c in changes if c.slot == slot]
-            if due or moved or self.shown.get(slot) != state:
-                self.shown[slot] = state
-                self._say(self.verdict(slot, moment, (float(estimate.value[place]), int(estimate.n[place]), state)), moved, said)
+        states = self._states(moment, taken)
+        news = [s for s, state in zip(taken, states, strict=True) if due or s in moved or self.shown.get(s) != state]
+        self.shown.update(zip(taken, states, strict=True))
+        for slot, verdict in zip(news, self.verdicts(news, moment), strict=True):
+            self._say(verdict, moved.get(slot, []), said)
         if due:
             self.free(moment)
         return said
@@ -154,14 +157,18 @@ class Machine:
         cause = Cause(verdict.ts, verdict.verdict_id, sentence(verdict, change), verdict.evidence)
         if change in (Change.ENGAGED, Change.ENGAGED_AGAIN):
             return [self.controls.engage(verdict.scope, cause)]
+        if change is Change.HELD:
+            return [self.controls.update(verdict.scope, cause)]
         return [self.controls.release(verdict.scope, cause)] if change is Change.RELEASED else []
 
-    def _states(self, moment: Moment, taken: list[int], estimate: Estimate) -> list[State]:
+    def _states(self, moment: Moment, taken: list[int]) -> list[State]:
         least, coverage = self.context.slo.least_events, self.context.policy.labels.coverage
-        due, found = self.measure.labels(self.window.sums[taken])
+        sums, engaged = self.window.sums[taken], self.alarms.engaged
+        estimate = self.measure.estimate(sums)
+        due, found = self.measure.labels(sums)
         return decide(
             Facts(
-                breached=np.array([slot in self.alarms.engaged for slot in taken], np.bool_),
+                breached=np.array([slot in engaged for slot in taken], np.bool_),
                 silent=np.array([self.silent(slot, moment.pane) for slot in taken], np.bool_),
                 unidentified=estimate.unidentified,
                 too_little=(found < coverage * due) | (estimate.effective < least),
@@ -175,13 +182,22 @@ class Machine:
         last = self.slots.last[slot]
         return last is None or pane - last >= self.context.stale_panes
 
-    def verdict(self, slot: int, moment: Moment, found: tuple[float, int, State]) -> Verdict:
-        """Return the verdict of one slot: value (NaN: none), events and state are given."""
-        value, n, state = found
-        context, width, row = self.context, self.context.pane_ms, self.window.sums[slot]
-        scope = context.scope(self.slots.names[slot], pool=self.pool)
-        lower, upper = self.measure.interval(row, slot) if n else (None, None)
-        due, present = (int(x[0]) for x in self.measure.labels(row[None]))
+    def verdicts(self, slots: list[int], moment: Moment) -> Iterator[Verdict]:
+        """Yield the verdicts of some slots, in the states that are shown of them."""
+        if not slots:
+            return
+        sums = self.window.sums[slots]
+        estimate = self.measure.estimate(sums)
+        lower, upper = (ends.tolist() for ends in self.measure.interval(sums, slots))
+        due, found = (labels.tolist() for labels in self.measure.labels(sums))
+        for place, (slot, value, n) in enumerate(zip(slots, estimate.value.tolist(), estimate.n.tolist(), strict=True)):
+            known = (value, lower[place], upper[place]) if n else (value, None, None)
+            yield self._verdict(slot, moment, (*known, n, found[place] / due[place] if due[place] else None))
+
+    def _verdict(self, slot: int, moment: Moment, known: Known) -> Verdict:
+        value, lower, upper, n, coverage = known
+        context, width, state = self.context, self.context.pane_ms, self.shown[slot]
+        scope = self._scope(self.slots.names[slot])
         end = (moment.judged + 1) * width
         return Verdict(
             verdict_id=context.verdict_id(scope, moment.pane),
@@ -192,15 +208,23 @@ class Machine:
             window_start=end - context.window_panes * width,
             window_end=end,
             state=state,
-            value=None if np.isnan(value) else value,
+            value=None if math.isnan(value) else value,
             lower=lower,
             upper=upper,
             n=n,
-            label_coverage=present / due if due else None,
+            label_coverage=coverage,
             target=str(context.slo.target),
-            evidence=evidence(self.story(slot, row), state),
+            evidence=evidence(self.story(slot, self.window.sums[slot]), state),
             policy_digest=context.policy.digest,
         )
+
+    def _scope(self, name: str | None) -> dict[str, str]:
+        """Return the scope of a slice; the last ones are kept, since to write one takes as long as to judge it."""
+        if name not in self._scopes:
+            if len(self._scopes) > 2 * len(self.slots):
+                self._scopes.clear()
+            self._scopes[name] = self.context.scope(name, pool=self.pool)
+        return self._scopes[name]
 
     def story(self, slot: int, row: Ints) -> Story:
         """Return what one slot's evidence is told from; `row` are its window's sums."""

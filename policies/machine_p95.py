@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.detectors.calibration import weighted_p95
-from interlock.policies.alarm import Change, Phase
+from interlock.policies.alarm import Change, Phase, Transition
 from interlock.policies.context import Context
 from interlock.policies.controls import Cause, scope_key
 from interlock.policies.machine import Machine, Moment, Said, Slices
@@ -15,13 +15,16 @@ from interlock.policies.measures_ece import EceMeasure
 from interlock.policies.slots import POOL, REST
 from interlock.policies.states import Facts, decide
 from interlock.policies.story import evidence, sentence
-from interlock.records import State, Verdict
+from interlock.records import Control, State, Verdict
 
 JOIN, LEAVE = 1000, 500
 """Labels in the window from which an endpoint is tested alone, and below which it pools again."""
 
 SHARE = 0.05
 """Share of decisions that may lie in endpoints over the target: what the 95 of p95 allows."""
+
+_STEP = {Change.ENGAGED: 1, Change.RELEASED: -1}
+"""What a transition adds to the number of engaged controls."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -99,16 +102,16 @@ class P95Machine:
         pooled = inner.pool_up(inner.window.sums)
         self._filled = np.flatnonzero(self.measure.n(pooled))
         sums = pooled[self._filled]
-        released = [c.slot for c in changes if c.change is Change.RELEASED and self._controlled(c.slot)]
-        engaging = [slot for slot in self._over(sums) if not self._controlled(slot)]
-        latched = bool(engaging) or len(inner.controls.engaged) > len(released)
-        state = self._state(moment, sums, latched=latched)
+        moved = [c for c in changes if c.change in (Change.RELEASED, Change.HELD) and self._controlled(c.slot)]
+        moved += [Transition(slot, Change.ENGAGED) for slot in self._over(sums) if not self._controlled(slot)]
+        change = sum(_STEP.get(one.change, 0) for one in moved)
+        state = self._state(moment, sums, latched=len(inner.controls.engaged) + change > 0)
         due = (moment.pane + 1) % self.context.block == 0
-        if due or engaging or released or state != self._shown:
+        if due or moved or state != self._shown:
             self._shown = state
             verdict = self._verdict(moment, sums, state)
             said.verdicts.append(verdict)
-            self._act(verdict, (engaging, released), pooled, said)
+            said.controls += [self._act(verdict, one, pooled) for one in moved]
         if due:
             inner.free(moment)
             self._regroup()
@@ -120,15 +123,13 @@ class P95Machine:
         weight = int(labels[np.isin(self._filled, rejected)].sum())
         return rejected if weight > SHARE * int(labels.sum()) else []
 
-    def _act(self, verdict: Verdict, moved: tuple[list[int], list[int]], sums: Ints, said: Said) -> None:
-        engaging, released = moved
-        for slot in released:
-            cause = Cause(verdict.ts, verdict.verdict_id, sentence(verdict, Change.RELEASED), verdict.evidence)
-            said.controls.append(self.inner.controls.release(self._scope(slot), cause))
-        for slot in engaging:
-            found = evidence(self.inner.story(slot, sums[slot]), "breached")
-            cause = Cause(verdict.ts, verdict.verdict_id, sentence(verdict, Change.ENGAGED), found)
-            said.controls.append(self.inner.controls.engage(self._scope(slot), cause))
+    def _act(self, verdict: Verdict, one: Transition, sums: Ints) -> Control:
+        scope, controls = self._scope(one.slot), self.inner.controls
+        told = evidence(self.inner.story(one.slot, sums[one.slot]), "breached")
+        cause = Cause(verdict.ts, verdict.verdict_id, sentence(verdict, one.change), told)
+        if one.change is Change.ENGAGED:
+            return controls.engage(scope, cause)
+        return controls.release(scope, cause) if one.change is Change.RELEASED else controls.update(scope, cause)
 
     def _state(self, moment: Moment, sums: Ints, *, latched: bool) -> State:
         estimate = self.measure.estimate(sums.sum(axis=0)[None])
@@ -153,7 +154,7 @@ class P95Machine:
     def _verdict(self, moment: Moment, sums: Ints, state: State) -> Verdict:
         context, width = self.context, self.context.pane_ms
         slots = self._filled.tolist()
-        lowers = np.array([self.measure.interval(row, slot)[0] for row, slot in zip(sums, slots, strict=True)])
+        lowers, _ = self.measure.interval(sums, slots)
         end = (moment.judged + 1) * width
         due, found = (int(x[0]) for x in self.measure.labels(sums.sum(axis=0)[None]))
         return Verdict(

@@ -1,6 +1,6 @@
 """How each indicator reads its counts: evidence of a pane, and value, interval and proof over the window."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,7 +12,18 @@ from interlock.detectors.mirror import Mirror
 from interlock.detectors.proportion import ProportionEvidence, clopper_pearson, proves_at_most
 from interlock.policies.alarm import Bank
 from interlock.policies.panes import Thresholds
-from interlock.policies.plan import AUDITABLE, CONFIRMED, FLAGGED, HIT, MISSED, REVIEWED, SELECTED, SETTLED, UNDECIDED, N
+from interlock.policies.plan import (
+    AUDITABLE,
+    CONFIRMED,
+    FLAGGED,
+    HIT,
+    MISSED,
+    REVIEWED,
+    SELECTED,
+    SETTLED,
+    UNDECIDED,
+    N,
+)
 
 ALPHA = 0.05
 """Level of the intervals that are shown and that `met` rests on (VERDICTS.md §2)."""
@@ -69,8 +80,8 @@ class Measure(Protocol):
     def estimate(self, sums: Ints) -> Estimate:
         """Return what a window's sums say."""
 
-    def interval(self, row: Ints, slot: int) -> tuple[float, float]:
-        """Return the interval of one slot's value, from its sums int64[width]."""
+    def interval(self, table: Ints, slots: Sequence[int]) -> tuple[Floats, Floats]:
+        """Return the intervals of the values of these slots, float64[S] each, from their sums."""
 
     def details(self, row: Ints) -> dict[str, object]:
         """Return counts worth showing beside a verdict."""
@@ -132,10 +143,9 @@ class RateMeasure:
         unidentified = undecided > MOST_UNDECIDED * (n + undecided)
         return Estimate(value, n, n / self._phi, value > self._target, proven, unidentified)
 
-    def interval(self, row: Ints, slot: int) -> tuple[float, float]:  # noqa: ARG002 - the sums say it all
-        """Return the Clopper-Pearson interval of one slot."""
-        lower, upper = clopper_pearson(row[1:2], row[:1], ALPHA, self._phi)
-        return float(lower[0]), float(upper[0])
+    def interval(self, table: Ints, slots: Sequence[int]) -> tuple[Floats, Floats]:  # noqa: ARG002 - the sums say it all
+        """Return the Clopper-Pearson intervals."""
+        return clopper_pearson(table[:, 1], table[:, 0], ALPHA, self._phi)
 
     def details(self, row: Ints) -> dict[str, object]:
         """Return the hits."""
@@ -227,13 +237,13 @@ class RecallMeasure:
         for level, pi in enumerate(self._pis):
             drawn = drawn + recall.selection_log_e(selected[:, level], self._level(sums, AUDITABLE)[:, level], pi)
         decided = sums[:, -1] <= MOST_UNDECIDED * (self.seen(sums) + sums[:, -1])
-        return reviewed & audited & (drawn < SELECTION_NATS) & decided
+        identified: Mask = reviewed & audited & (drawn < SELECTION_NATS) & decided
+        return identified
 
-    def interval(self, row: Ints, slot: int) -> tuple[float, float]:  # noqa: ARG002 - the sums say it all
-        """Return the interval of one slot's weighted recall; unsettled audits are left out."""
-        hits, misses = row[None, CONFIRMED], self._level(row[None], MISSED)
-        lower, upper = recall.interval(hits, misses, self._pis or (1.0,), ALPHA, self._phi)
-        return float(lower[0]), float(upper[0])
+    def interval(self, table: Ints, slots: Sequence[int]) -> tuple[Floats, Floats]:  # noqa: ARG002 - the sums say it all
+        """Return the intervals of weighted recall; unsettled audits are left out."""
+        hits, misses = table[:, CONFIRMED], self._level(table, MISSED)
+        return recall.interval(hits, misses, self._pis or (1.0,), ALPHA, self._phi)
 
     def details(self, row: Ints) -> dict[str, object]:
         """Return reviews and audits: due, done, and what they found."""

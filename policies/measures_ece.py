@@ -1,6 +1,6 @@
 """How `decision_ece` reads its counts: reliability in 64 micro-bins, signs from earlier panes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from interlock.policies.panes import Thresholds
 from interlock.policies.plan import DECISIONS, UNDECIDED
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 DUE, MISSING_WHERE, BINS_FROM = 0, 1, 2
@@ -89,9 +90,9 @@ class EceMeasure:
         """Return the upper bound of every slot."""
         return ece_upper(*self.bins(sums), self._evidence.groups, ALPHA**self._evidence.dispersion)
 
-    def interval(self, row: Ints, slot: int) -> tuple[float, float]:
-        """Return the lower bound by inverting the bets, and the upper bound."""
-        return self._residuals.lower(slot, ALPHA), float(self.upper(row[None])[0])
+    def interval(self, table: Ints, slots: Sequence[int]) -> tuple[Floats, Floats]:
+        """Return the lower bounds by inverting the bets, and the upper bounds."""
+        return np.array([self._residuals.lower(slot, ALPHA) for slot in slots]), self.upper(table)
 
     def details(self, row: Ints) -> dict[str, object]:
         """Return the plain ECE, which noise biases upwards, beside the debiased value."""

@@ -67,7 +67,7 @@ class Ood(Part):
     flag_rate: Annotated[float, Field(gt=0, le=0.5)] = Field(
         default=0.01, description="Share of the reference that the score may flag."
     )
-    threshold: float | None = Field(default=None, description="Flag events whose own ood_score is above this.")
+    threshold: float | None = Field(default=None, description="Flag events whose own ood_score is this or more.")
 
 
 class Audits(Part):

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -63,6 +64,12 @@ LATER = frozenset(
 _WINDOW_SUFFIX = re.compile(r"_(?:[0-9]+(?:ms|[dhms]))+$")
 
 
+@cache
+def _without_window(name: str) -> str:
+    """Return an SLO's name without its window suffix; every verdict asks for it."""
+    return _WINDOW_SUFFIX.sub("", name)
+
+
 def parse_per(value: object) -> object:
     """Return `slice`, None, or a list of segment keys; one key may stand without a list."""
     if value == "slice" or value is None:
@@ -115,7 +122,7 @@ class Slo(Part):
     @property
     def resolved_indicator(self) -> str:
         """The indicator's name: as given, or the SLO's name without its window suffix."""
-        return self.indicator or _WINDOW_SUFFIX.sub("", self.name)
+        return self.indicator or _without_window(self.name)
 
     @property
     def spec(self) -> Indicator:

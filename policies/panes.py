@@ -36,6 +36,7 @@ class Thresholds:
     release: float
     window_panes: int
     hold_panes: int
+    max_hold_panes: int
     pane_ms: int
 
 
@@ -79,6 +80,7 @@ def thresholds(policy: Policy, slo: Slo) -> Thresholds:
         release=per_year / policy.release.wrong_per_year,
         window_panes=window,
         hold_panes=max(1, policy.release.hold // pane),
+        max_hold_panes=max(1, policy.release.max_hold // pane),
         pane_ms=pane,
     )
 

@@ -79,8 +79,10 @@ def _missing(story: Story, state: State) -> str | None:
     """Return what a verdict lacks, in words."""
     context, sums = story.context, story.row[None]
     indicator = context.slo.resolved_indicator
-    if indicator in ("ood_recall", "ood_rate", "unseen_rate") and not context.learned.scores_ood:
+    if indicator in ("ood_recall", "ood_rate") and not context.learned.scores_ood:
         return "no reference, and no ood_score with ood.threshold: nothing can be scored"
+    if indicator == "unseen_rate" and not context.learned.reference_id:
+        return "no reference: no value can be told to be new"
     if state == "no_data":
         return "no predictions in the time that counts"
     if state == "unidentified":
@@ -109,6 +111,8 @@ def sentence(verdict: Verdict, change: Change) -> str:
     where = ", ".join(verdict.scope.values()) or "the whole model"
     if change is Change.RELEASED:
         return f"{verdict.slo} is proven to keep {verdict.target} again in {where}"
+    if change is Change.HELD:
+        return f"{verdict.slo} has been engaged for max_hold in {where}: a person must decide"
     stretch = verdict.evidence.get("stretch")
     value = stretch.get("value") if isinstance(stretch, dict) else verdict.value
     shown = "a stretch of the window" if value is None else f"{value:.3g}"

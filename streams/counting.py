@@ -33,7 +33,7 @@ from interlock.policies.plan import (
 from interlock.streams.batch import Predictions
 from interlock.streams.names import Names, slice_codes
 from interlock.streams.scoring import Scores
-from interlock.streams.tally import NO_COHORT, Ints, OpenCounts, tabulate
+from interlock.streams.tally import NO_COHORT, Ints, OpenCounts, grouped, tabulate
 
 Mask = NDArray[np.bool_]
 
@@ -75,6 +75,18 @@ class Counted:
     violations: dict[int, Mask]
 
 
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """n rows by pane, version and slice: slice codes int64[n], the distinct keys of groups, each row's group int64[n].
+
+    Found once per chunk and split: to count a cell is then to count its rows by group.
+    """
+
+    slices: Ints
+    keys: Sequence[Ints]
+    group: Ints
+
+
 class Counter:
     """Counts chunks into one shard's open panes by a plan."""
 
@@ -85,14 +97,15 @@ class Counter:
     def predictions(self, chunk: Chunk, into: OpenCounts) -> Counted:
         """Count a chunk of predictions."""
         counted = Counted({}, {}, {})
-        codes: dict[tuple[str, ...], Ints] = {}
+        groups: dict[tuple[str, ...], Groups] = {}
         for place, series in enumerate(self._plan.series):
-            if series.by not in codes:
-                codes[series.by] = slice_codes(chunk.batch.columns, series.by, chunk.rows(), self._names)
+            if series.by not in groups:
+                slices = slice_codes(chunk.batch.columns, series.by, chunk.rows(), self._names)
+                groups[series.by] = Groups(slices, *grouped([chunk.pane, chunk.version, slices]))
             where = self._where(series, chunk)
-            counted.slices[place] = codes[series.by]
+            counted.slices[place] = groups[series.by].slices
             counted.inside[place] = self._counts(series, chunk, where == TRUE)
-            at = (chunk, codes[series.by])
+            at = (chunk, groups[series.by])
             if series.kind is Kind.NEVER:
                 counted.violations[place] = self._never(into, place, at, where)
             elif series.where is not None:
@@ -109,13 +122,15 @@ class Counter:
         """Return which rows the series counts."""
         if series.kind in (Kind.OOD, Kind.RECALL):
             return where & chunk.scores.scored
+        if series.kind is Kind.UNSEEN:
+            return where & chunk.scores.compared
         if series.kind is Kind.ECE:
             where = where & (chunk.p >= 0)
             if series.high_impact:
                 where = where & among(chunk.batch.columns["decision"], self._plan.policy.high_impact)
         return where
 
-    def _series(self, into: OpenCounts, place: int, where: tuple[Chunk, Ints], counts: Mask) -> None:
+    def _series(self, into: OpenCounts, place: int, where: tuple[Chunk, Groups], counts: Mask) -> None:
         chunk, _ = where
         kind, scores = self._plan.series[place].kind, chunk.scores
         if kind is Kind.EVENTS:
@@ -132,7 +147,7 @@ class Counter:
         elif kind is Kind.RECALL:
             self._recall(into, place, where, counts)
 
-    def _recall(self, into: OpenCounts, place: int, where: tuple[Chunk, Ints], counts: Mask) -> None:
+    def _recall(self, into: OpenCounts, place: int, where: tuple[Chunk, Groups], counts: Mask) -> None:
         scores = where[0].scores
         self._count(into, place, where, counts & scores.flagged, FLAGGED)
         for level in range(self._levels):
@@ -140,19 +155,21 @@ class Counter:
             self._count(into, place, where, here, audit_cell(level, AUDITABLE))
             self._count(into, place, where, here & scores.selected, audit_cell(level, SELECTED))
 
-    def _never(self, into: OpenCounts, place: int, where: tuple[Chunk, Ints], inside: NDArray[np.int8]) -> Mask:
+    def _never(self, into: OpenCounts, place: int, where: tuple[Chunk, Groups], inside: NDArray[np.int8]) -> Mask:
         state = _never_states(self._plan.series[place], where[0], inside)
         for cell in (VIOLATION, DECIDED, UNDECIDABLE):
             self._count(into, place, where, state == cell, cell)
-        return state == VIOLATION
+        broken: Mask = state == VIOLATION
+        return broken
 
     @staticmethod
-    def _count(into: OpenCounts, place: int, where: tuple[Chunk, Ints], rows: Mask, cell: int) -> None:
-        chunk, slices = where
+    def _count(into: OpenCounts, place: int, where: tuple[Chunk, Groups], rows: Mask, cell: int) -> None:
         if not rows.any():
             return
-        keys, sums = tabulate([chunk.pane[rows], chunk.version[rows], slices[rows]])
-        into.add((keys[0], NO_COHORT, place, keys[1], keys[2], cell), sums[0])
+        counts = np.bincount(where[1].group[rows])
+        some = np.flatnonzero(counts)
+        pane, version, slices = (key[some] for key in where[1].keys)
+        into.add((pane, NO_COHORT, place, version, slices, cell), counts[some])
 
 
 def _never_states(series: Series, chunk: Chunk, inside: NDArray[np.int8]) -> NDArray[np.int8]:

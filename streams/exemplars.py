@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from interlock.policies.causes import Exemplar
 from interlock.policies.plan import Kind, Plan
 from interlock.streams.counting import Chunk, Counted
 from interlock.streams.names import Names
 from interlock.streams.scoring import Scorer
-from interlock.streams.tally import EXEMPLARS, Exemplar, Ints
+from interlock.streams.tally import EXEMPLARS, Ints
 
 Rows = NDArray[np.intp]
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from interlock.policies.causes import Exemplar
 from interlock.policies.machine import Machine
 from interlock.policies.machine_p95 import P95Machine
-from interlock.streams.tally import CELL, COUNT, PANE, SERIES, SLICE, VERSION, Exemplar, Ints, exemplar
+from interlock.streams.tally import CELL, COUNT, PANE, SERIES, SLICE, VERSION, Ints, exemplar
+
 
 @dataclass(frozen=True, slots=True)
 class Legend:
@@ -79,13 +81,15 @@ class Feed:
 def by_slice(parts: Sequence[Part], machine: Machine | P95Machine) -> dict[str, Ints]:
     """Return the counts of each slice, int64[width]."""
     found: dict[str, Ints] = {}
+    width = machine.measure.width
     for table, legend in parts:
-        cells, places = np.unique(table[CELL], return_inverse=True)
-        columns = np.array([machine.measure.column(int(cell)) for cell in cells], np.int64)[places]
-        codes, row = np.unique(table[SLICE], return_inverse=True)
-        counts = np.zeros((len(codes), machine.measure.width), np.int64)
-        np.add.at(counts, (row, columns), table[COUNT])
-        for code, count in zip(codes.tolist(), counts, strict=True):
+        columns = [machine.measure.column(cell) for cell in table[CELL].tolist()]
+        present = np.zeros(len(legend.slices), np.bool_)
+        present[table[SLICE]] = True
+        row = np.cumsum(present) - 1
+        counts = np.zeros((int(row[-1]) + 1, width), np.int64)
+        np.add.at(counts.reshape(-1), row[table[SLICE]] * width + columns, table[COUNT])
+        for code, count in zip(np.flatnonzero(present).tolist(), counts, strict=True):
             name = legend.slices[code]
             found[name] = found[name] + count if name in found else count
     return found

@@ -15,6 +15,12 @@ from interlock.streams.store import Rows, Store
 Mask = NDArray[np.bool_]
 Payload = Mapping[str, NDArray[np.generic]]
 
+PREDICTION = {"version": "i4", "p": "i8", "top": "u8", "marks": "u1", "level": "i1", "met": "?"}
+"""What is remembered of a prediction besides its id and time: what its outcome will be counted by."""
+
+OUTCOME = {"y": "i1", "label": "u8", "ood": "i1", "met": "?"}
+"""What is remembered of an outcome until its prediction comes."""
+
 SWEEP = 1 << 16
 """Rows by which a store may grow before it is swept; memory only, never results."""
 
@@ -59,16 +65,15 @@ class Horizons:
 class Join:
     """The memory of one shard: predictions and outcomes by id."""
 
-    def __init__(self, policy: Policy, *, joins: bool, slices: Sequence[int]) -> None:
-        """Start empty; `slices` are the positions of the joined series, whose slice each prediction keeps."""
-        self.joins = joins
+    def __init__(self, policy: Policy, *, joins: bool, slices: Sequence[int], patient: bool = False) -> None:
+        """Start empty; `slices` are the positions of the joined series, whose slice each prediction keeps.
+
+        A patient join never gives up on outcomes that are only not read yet: for drivers that read files.
+        """
+        self.joins, self.patient = joins, patient
         self.horizons = Horizons.of(policy, joins=joins)
-        kept = {f"slice{place}": np.int32 for place in slices}
-        self.predictions = Store(
-            {"version": np.int32, "p": np.int64, "top": np.uint64, "marks": np.uint8, "level": np.int8, "met": np.bool_}
-            | kept
-        )
-        self.outcomes = Store({"y": np.int8, "label": np.uint64, "ood": np.int8, "revision": np.int32, "met": np.bool_})
+        self.predictions = Store(PREDICTION | {f"slice{place}": "i4" for place in slices})
+        self.outcomes = Store(OUTCOME)
         self._sweep = {"predictions": SWEEP, "outcomes": SWEEP}
 
     def admit_predictions(self, ids: Ids, times: Times) -> Admitted:
@@ -145,6 +150,8 @@ class Join:
     def _sweep_predictions(self, predictions: int, outcomes: int) -> int:
         e = self.predictions["e"]
         keep = predictions <= e + self.horizons.predictions
+        if self.patient and self.joins:
+            keep |= ~self.predictions["met"] & (outcomes <= e + self.horizons.join)
         early = ~keep & ~self.predictions["met"] & (outcomes <= e + self.horizons.join)
         self.predictions.keep(keep)
         return int(early.sum()) if self.joins else 0

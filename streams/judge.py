@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from interlock.policies.causes import Exemplar
 from interlock.policies.context import Context, Learned
 from interlock.policies.machine import Said
 from interlock.policies.machine_never import NeverMachine
@@ -18,7 +19,7 @@ from interlock.streams.axes import ArrivalAxis, Axis, CohortAxis
 from interlock.streams.clock import BEGINNING
 from interlock.streams.feed import Feed, Legend, Rows, by_slice, by_version
 from interlock.streams.shard import Trigger
-from interlock.streams.tally import CHAINS, COUNT, PANE, VERSION, Exemplar, Ints, TallyRecord, exemplar
+from interlock.streams.tally import CHAINS, COUNT, PANE, VERSION, Ints, TallyRecord, exemplar
 
 
 class TallyGapError(RuntimeError):
@@ -63,8 +64,11 @@ class ChainState:
         """Take over a snapshot."""
         self.reached, self.merged = dict(saved["reached"]), saved["merged"]
         self.waiting = [
-            TallyRecord(*place, counts, tuple((m, v) for m, v in versions), tuple(slices), tuple(map(exemplar, found)))
-            for *place, counts, versions, slices, found in saved["waiting"]
+            TallyRecord(
+                shard, chain, after, through, counts, tuple((m, v) for m, v in versions), tuple(slices),
+                tuple(map(exemplar, found)),
+            )
+            for shard, chain, after, through, counts, versions, slices, found in saved["waiting"]
         ]
 
     def take(self, through: int) -> list[TallyRecord]:

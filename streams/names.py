@@ -1,6 +1,7 @@
 """Names as small integers, with a hard limit: what a shard counts by."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -70,8 +71,18 @@ def slice_codes(columns: Mapping[str, Column], by: Sequence[str], rows: int, nam
         codes, values = local_codes(columns.get(path, _missing(rows)))
         packed = packed * len(values) + codes
         tables.append(values)
-    distinct, inverse = np.unique(packed, return_inverse=True)
-    return np.array([names.code(_name(int(p), tables)) for p in distinct], np.int64)[inverse]
+    found, place = distinct(packed, math.prod(map(len, tables)))
+    return np.array([names.code(_name(code, tables)) for code in found.tolist()], np.int64)[place]
+
+
+def distinct(codes: NDArray[np.int64], span: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the distinct codes, in order, and the place of each row's among them; codes lie in [0, span)."""
+    if span > 8 * len(codes):
+        found, place = np.unique(codes, return_inverse=True)
+        return found, place.astype(np.int64, copy=False)
+    present = np.zeros(span, np.bool_)
+    present[codes] = True
+    return np.flatnonzero(present), (np.cumsum(present) - 1)[codes]
 
 
 def _name(packed: int, tables: Sequence[Sequence[object]]) -> str:

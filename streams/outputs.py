@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,12 +37,13 @@ class Outputs:
             UserError: it cannot be written, or holds a ClickHouse directory that no replay made.
         """
         self.folder, self._plan = folder, plan
-        self._stack = ExitStack()
-        self.verdicts, self.controls, self.dead = (
-            self._stack.enter_context(JsonLines(folder / f"{name}.jsonl"))
-            for name in ("verdicts", "control", "dead-letters")
-        )
-        self._sink = self._stack.enter_context(_clickhouse(folder / "clickhouse")) if clickhouse else None
+        with ExitStack() as stack:
+            self._sink = stack.enter_context(_clickhouse(folder / "clickhouse")) if clickhouse else None
+            self._run, self.verdicts, self.controls, self.dead = (
+                stack.enter_context(JsonLines(folder / name))
+                for name in ("run.json", "verdicts.jsonl", "control.jsonl", "dead-letters.jsonl")
+            )
+            self._stack = stack.pop_all()
         self._tallies: list[TallyRecord] = []
         self._held = self._batches = 0
 
@@ -82,7 +83,8 @@ class Outputs:
 
     def write_run(self, facts: Mapping[str, object]) -> None:
         """Record what the run was a function of, and what deviated: `run.json`."""
-        (self.folder / "run.json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", "utf-8")
+        for line in json.dumps(facts, indent=2, sort_keys=True).splitlines():
+            self._run.write(line.encode() + b"\n")
 
     def query(self, sql: str) -> list[dict[str, object]]:
         """Ask the ClickHouse directory."""
@@ -98,14 +100,19 @@ class Outputs:
         self._tallies, self._held = [], 0
 
 
-def _clickhouse(folder: Path) -> ClickHouseSink:
-    mark = folder.parent / f".{folder.name}.{MARK}"
-    if folder.exists():
-        if not mark.exists():
-            raise UserError(f"{folder} exists and is not from a replay; choose another --out")
-        shutil.rmtree(folder)
+@contextmanager
+def _clickhouse(folder: Path) -> Iterator[ClickHouseSink]:
+    """Fill a directory beside its name; it takes the place of an older replay's when it is complete."""
+    mark = folder.with_name(f".{folder.name}.{MARK}")
+    if folder.exists() and not mark.exists():
+        raise UserError(f"{folder} exists and is not from a replay; choose another --out")
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    with ClickHouseSink.connect(directory=partial) as sink:
+        yield sink
     mark.touch()
-    return ClickHouseSink.connect(directory=folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
 
 
 def tally_table(records: Sequence[TallyRecord], plan: Plan) -> TallyTable:

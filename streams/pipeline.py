@@ -59,7 +59,7 @@ class Pipeline:
         """Start before the first event."""
         scorer = Scorer(plan.policy, reference, secret)
         self.plan = plan
-        self.shards = [Shard(number, plan, scorer) for number in range(shards)]
+        self.shards = [Shard(number, plan, scorer, patient=True) for number in range(shards)]
         self.judge = Judge(plan, learned(plan, reference), shards)
         self.closed_from: int | None = None
         self._verdicts: list[Verdict] = []

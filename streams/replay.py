@@ -4,33 +4,44 @@ from collections import Counter as Counters
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from interlock.errors import UserError
 from interlock.policies.model import Policy
 from interlock.policies.plan import Plan, make_plan
 from interlock.records import Control, Verdict
 from interlock.streams import reference as references
-from interlock.streams.batch import Chunk, Wanted
+from interlock.streams.batch import AbuseReports, DeadLetter, Outcomes, Predictions, Wanted
 from interlock.streams.decode import Decoder, abuse_decoder, outcome_decoder, prediction_decoder
-from interlock.streams.files import Reader
+from interlock.streams.files import Kind, Reader
 from interlock.streams.mapping import Mapping as FieldMap
 from interlock.streams.outputs import Outputs
-from interlock.streams.pipeline import Pipeline, Yield
+from interlock.streams.pipeline import Batch, Pipeline, Yield
 from interlock.streams.reference import Reference
+from interlock.streams.sorting import in_order
 
-TOPICS = ("predictions", "outcomes", "abuse")
+TOPICS: tuple[Kind, ...] = ("predictions", "outcomes", "abuse")
+
+Feed = Iterator[tuple[Batch, list[DeadLetter]]]
+"""What one topic brings, decoded, a chunk at a time."""
+
+B = TypeVar("B", Predictions, Outcomes, AbuseReports)
 
 UNKNOWN = ("insufficient", "unidentified", "no_data")
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What to replay: files per topic, a field mapping, the run's start (ms) for events that carry no append time."""
+    """What to replay: files per topic, a field mapping, the run's start (ms) for events that carry no append time.
+
+    `sort`: each topic's events in the order of their `ts`, in memory, instead of that of its files.
+    """
 
     files: Mapping[str, Sequence[Path]]
     run_start: int
     mapping: FieldMap | None = None
     secret: bytes = b""
+    sort: bool = False
 
 
 @dataclass(slots=True)
@@ -91,12 +102,12 @@ def replay(
     summary, events = Summary(), 0
     while feeds:
         topic = min(feeds, key=lambda name: (pipeline.watermark(name), TOPICS.index(name)))
-        chunk = next(feeds[topic].chunks, None)
-        if chunk is None:
+        read = next(feeds[topic], None)
+        if read is None:
             del feeds[topic]
             made = pipeline.end(topic)
         else:
-            batch, dead = feeds[topic].decode(chunk)
+            batch, dead = read
             outputs.write_dead(dead, inputs.run_start)
             summary.counters.update(letter.reason for letter in dead)
             summary.counters["dead_letters"] += len(dead)
@@ -124,24 +135,17 @@ def _pass_on(made: Yield, summary: Summary, outputs: Outputs) -> None:
     summary.hear(made)
 
 
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """The chunks of one topic, and what decodes them."""
-
-    chunks: Iterator[Chunk]
-    decode: Decoder
-
-
 def _feeds(plan: Plan, reference: Reference | None, inputs: Inputs) -> dict[str, Feed]:
     paths = plan.paths
     wanted = reference.wanted(paths) if reference else Wanted(paths=paths)
     skew = plan.policy.max_skew
-    decoders: dict[str, Decoder] = {
-        "predictions": prediction_decoder(wanted, inputs.secret).timely(skew),
-        "outcomes": outcome_decoder(inputs.secret).timely(skew),
-        "abuse": abuse_decoder(Wanted(), inputs.secret).timely(skew),
-    }
     return {
-        topic: Feed(iter(Reader(topic, inputs.run_start, inputs.mapping)(inputs.files.get(topic, ()))), decoders[topic])
-        for topic in TOPICS
+        "predictions": _feed("predictions", inputs, prediction_decoder(wanted, inputs.secret).timely(skew)),
+        "outcomes": _feed("outcomes", inputs, outcome_decoder(inputs.secret).timely(skew)),
+        "abuse": _feed("abuse", inputs, abuse_decoder(Wanted(), inputs.secret).timely(skew)),
     }
+
+
+def _feed(topic: Kind, inputs: Inputs, decode: Decoder[B]) -> Feed:
+    chunks = Reader(topic, inputs.run_start, inputs.mapping)(inputs.files.get(topic, ()))
+    return in_order(chunks, decode) if inputs.sort else map(decode, chunks)

@@ -22,8 +22,12 @@ OWN_SCORE = "ood_score"
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Of n predictions: could be scored, flagged, chosen for audit (bool[n]), audit level int8[n], unseen value."""
+    """Of n predictions, bool[n]: compared with the reference, scored by anyone, flagged, chosen for audit, unseen value.
 
+    `level` int8[n] is the audit level.
+    """
+
+    compared: Mask
     scored: Mask
     flagged: Mask
     selected: Mask
@@ -44,24 +48,32 @@ class Scorer:
     def score(self, batch: Predictions) -> Scores:
         """Score n predictions."""
         n = batch.rows()
-        scored, flagged, unseen, level = (np.zeros(n, t) for t in (np.bool_, np.bool_, np.bool_, np.int8))
+        compared, flagged, unseen = (np.zeros(n, np.bool_) for _ in range(3))
+        level = np.zeros(n, np.int8)
         if self._reference:
             surprisal = self._reference.scorer.score(batch.numbers, batch.categories)
-            scored[:] = True
-            flagged |= surprisal >= self._threshold
-            unseen |= self._reference.scorer.unseen(batch.categories)
+            compared = self._comparable(batch)
+            flagged = compared & (surprisal >= self._threshold)
+            unseen = compared & self._reference.scorer.unseen(batch.categories)
             if self._stratified:
                 level = self._reference.calibration.level(surprisal)
+        scored = compared.copy()
         if self._ood.threshold is not None:
             scored |= ~np.isnan(batch.ood_score)
             flagged |= batch.ood_score >= self._ood.threshold
-        return Scores(scored, flagged, self._select(batch, scored & ~flagged, level), level, unseen)
+        return Scores(compared, scored, flagged, self._select(batch, scored & ~flagged, level), level, unseen)
+
+    def _comparable(self, batch: Predictions) -> Mask:
+        """Return which rows are of the model that the reference was fitted for: no other is measured by it."""
+        fitted = self._reference.model if self._reference else None
+        return np.array([model == fitted for model in batch.model.values] or [True])[batch.model.codes]
 
     def _select(self, batch: Predictions, auditable: Mask, level: NDArray[np.int8]) -> Mask:
         selected = np.zeros(batch.rows(), np.bool_)
         if self.probabilities:
             rows = np.flatnonzero(auditable)
-            drawn = select(batch.ids.texts.take(rows).to_pylist(), self._secret, AUDIT)
+            texts = batch.ids.texts.take(rows).to_pylist()
+            drawn = select([str(text) for text in texts], self._secret, AUDIT)
             limits = np.array([int(p * 2.0**53) << 11 for p in self.probabilities], np.uint64)
             certain = np.array(self.probabilities) >= 1.0
             selected[rows] = (drawn < limits[level[rows]]) | certain[level[rows]]

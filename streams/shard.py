@@ -19,7 +19,7 @@ from interlock.streams.counting import Chunk, Counter, Labelled, count_pairs, pr
 from interlock.streams.exemplars import Explainer
 from interlock.streams.join import Join, Pairs
 from interlock.streams.labels import NO_CLASS, class_hashes, positives, top_classes
-from interlock.streams.names import OVERFLOW, Names
+from interlock.streams.names import OVERFLOW, Names, distinct
 from interlock.streams.scoring import Scorer
 from interlock.streams.tally import CHAINS, NO_COHORT, CodeTables, Ints, OpenCounts, TallyRecord, local_record, tabulate
 
@@ -64,12 +64,12 @@ class Output:
 class Shard:
     """Joins, scores and counts what one source partition brings; decodes nothing and judges nothing."""
 
-    def __init__(self, number: int, plan: Plan, scorer: Scorer) -> None:
-        """Start before the first event."""
+    def __init__(self, number: int, plan: Plan, scorer: Scorer, *, patient: bool = False) -> None:
+        """Start before the first event; `patient` as in `Join`."""
         joined = [place for place, series in enumerate(plan.series) if series.kind in JOINED_KINDS]
         self.number, self.plan = number, plan
         self.clocks = {topic: Clock(plan.policy.lateness) for topic in TOPICS}
-        self.join = Join(plan.policy, joins=plan.joins, slices=joined)
+        self.join = Join(plan.policy, joins=plan.joins, slices=joined, patient=patient)
         self.open = {chain: OpenCounts() for chain in CHAINS}
         self.through: dict[str, int] = {}
         self.versions: dict[tuple[str, str], int] = {}
@@ -103,7 +103,9 @@ class Shard:
         if batch.rows():
             times = self.clocks["outcomes"].read(batch.ts, batch.appended)
             admitted = self.join.admit_outcomes(batch.ids, times)
-            self.counters["duplicate"] += int((~admitted.fresh).sum())
+            revised = ~admitted.fresh & (batch.revision > 0)  # a correction restates nothing yet, and is not a repeat
+            self.counters["revision_ignored"] += int(revised.sum())
+            self.counters["duplicate"] += int((~admitted.fresh & ~revised).sum())
             self.counters["late"] += int((times.late & admitted.fresh).sum())
             self.counters["outcomes"] += len(admitted.rows)
             self._remember_labels(batch.take(admitted.fresh), admitted.rows)
@@ -220,11 +222,12 @@ class Shard:
 
     def _version(self, batch: Predictions) -> Ints:
         """Return the code of each row's model and version."""
-        packed = batch.model.codes.astype(np.int64) * len(batch.version.values) + batch.version.codes
-        distinct, inverse = np.unique(packed, return_inverse=True)
-        pairs = [divmod(int(code), len(batch.version.values)) for code in distinct]
+        versions = len(batch.version.values)
+        packed = batch.model.codes.astype(np.int64) * versions + batch.version.codes
+        found, place = distinct(packed, versions * len(batch.model.values))
+        pairs = [divmod(code, versions) for code in found.tolist()]
         codes = [self._version_code(batch.model.values[m], batch.version.values[v]) for m, v in pairs]
-        return np.array(codes, np.int64)[inverse]
+        return np.array(codes, np.int64)[place]
 
     def _version_code(self, model: str, version: str) -> int:
         if (model, version) not in self.versions and len(self.versions) >= MOST_VERSIONS:

@@ -20,8 +20,8 @@ class Store:
 
     def __init__(self, payload: Mapping[str, DTypeLike]) -> None:
         """Start empty, with these payload columns."""
-        self._kinds = {"h1": np.dtype(np.uint64), "h2": np.dtype(np.uint64), "e": np.dtype(np.int64)}
-        self._kinds |= {name: np.dtype(kind) for name, kind in payload.items()}
+        kinds = {"h1": np.uint64, "h2": np.uint64, "e": np.int64, **payload}
+        self._kinds: dict[str, np.dtype[Any]] = {name: np.dtype(kind) for name, kind in kinds.items()}
         self._columns = {name: np.zeros(1024, kind) for name, kind in self._kinds.items()}
         self._table = np.full(4096, FREE, np.int64)
         self.size = 0
@@ -84,8 +84,9 @@ class Store:
         indexed = np.zeros(self.size, np.bool_)
         indexed[self._table[self._table != FREE]] = True
         kept = np.flatnonzero(rows)
-        for name, values in self._columns.items():
-            self._columns[name] = np.concatenate((values[kept], np.zeros(1024, values.dtype)))
+        for values in self._columns.values():  # in place: the room will be filled again before the next time
+            values[: len(kept)] = values[kept]
+            values[len(kept) : self.size] = 0
         self.size = len(kept)
         self._rebuild(np.flatnonzero(indexed[kept]))
 

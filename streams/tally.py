@@ -1,5 +1,6 @@
 """Counts of open panes, and the records in which closed ones leave a shard (STREAM.md §3)."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.policies.causes import Exemplar
+from interlock.streams.names import distinct
 
 Ints = NDArray[np.int64]
 
@@ -39,54 +41,37 @@ class TallyRecord:
 def tabulate(keys: Sequence[Ints], weights: Sequence[Ints] = ()) -> tuple[list[Ints], list[Ints]]:
     """Return the distinct rows of `keys` and, for each, the count of rows followed by the sums of `weights`.
 
-    Keys are packed into one integer. Sums are exact: int64 throughout.
+    Sums are exact: int64 throughout.
+    """
+    rows, group = grouped(keys)
+    sums = [np.bincount(group, minlength=len(rows[0]))]
+    for weight in weights:
+        total = np.zeros(len(rows[0]), np.int64)
+        np.add.at(total, group, weight)
+        sums.append(total)
+    return rows, sums
+
+
+def grouped(keys: Sequence[Ints]) -> tuple[list[Ints], Ints]:
+    """Return the distinct rows of `keys`, in order, and which of them each row is: int64[n]. At least one row.
+
+    Keys are packed into one integer.
     """
     lows = [int(k.min()) for k in keys]
     spans = [int(k.max()) - low + 1 for k, low in zip(keys, lows, strict=True)]
-    total = 1
-    for span in spans:
-        total *= span
+    total = math.prod(spans)
     if total >= 1 << 62:
-        return _tabulate_wide(keys, weights)
+        rows, group = np.unique(np.stack(keys), axis=1, return_inverse=True)
+        return list(rows), group.reshape(-1)
     packed = np.zeros(len(keys[0]), np.int64)
     for key, low, span in zip(keys, lows, spans, strict=True):
         packed = packed * span + (key - low)
-    distinct, sums = _dense(packed, weights, total) if total <= 8 * len(packed) else _sparse(packed, weights)
-    return _unpack(distinct, lows, spans), sums
-
-
-def _unpack(packed: Ints, lows: Sequence[int], spans: Sequence[int]) -> list[Ints]:
+    packed, group = distinct(packed, total)
     columns = []
     for low, span in zip(reversed(lows), reversed(spans), strict=True):
         packed, code = np.divmod(packed, span)
         columns.append(code + low)
-    return columns[::-1]
-
-
-def _dense(packed: Ints, weights: Sequence[Ints], total: int) -> tuple[Ints, list[Ints]]:
-    counts = np.bincount(packed, minlength=total)
-    distinct = np.flatnonzero(counts)
-    sums = [counts[distinct]]
-    for weight in weights:
-        summed = np.zeros(total, np.int64)
-        np.add.at(summed, packed, weight)
-        sums.append(summed[distinct])
-    return distinct, sums
-
-
-def _sparse(packed: Ints, weights: Sequence[Ints]) -> tuple[Ints, list[Ints]]:
-    order = np.argsort(packed, kind="stable")
-    ordered = packed[order]
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    counts = np.diff(np.concatenate((starts, [len(packed)])))
-    return ordered[starts], [counts] + [np.add.reduceat(w[order], starts) for w in weights]
-
-
-def _tabulate_wide(keys: Sequence[Ints], weights: Sequence[Ints]) -> tuple[list[Ints], list[Ints]]:
-    """Do the same where the keys' ranges multiply past 63 bits."""
-    distinct, inverse = np.unique(np.stack(keys), axis=1, return_inverse=True)
-    _, sums = _sparse(inverse.reshape(-1), weights)
-    return list(distinct), sums
+    return columns[::-1], group
 
 
 @dataclass(slots=True)
@@ -136,8 +121,8 @@ class OpenCounts:
 
 def exemplar(saved: Sequence[Any]) -> Exemplar:
     """Return an exemplar from its fields."""
-    *fields, version = saved
-    return Exemplar(*fields, (version[0], version[1]))
+    pane, series, piece, key, event_id, reason, ts, version = saved
+    return Exemplar(pane, series, piece, key, event_id, reason, ts, (version[0], version[1]))
 
 
 def fewest(exemplars: Sequence[Exemplar]) -> tuple[Exemplar, ...]:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import poisson
 
 from interlock.detectors.fixed import SCALE
-from interlock.policies.context import Learned
+from interlock.policies.context import Context, Learned
 from interlock.policies.load import load_policy
 from interlock.policies.model import Policy
 from interlock.policies.panes import Thresholds, thresholds
@@ -60,12 +60,20 @@ def make_policy(slo: Mapping[str, object], slices: int = 0, **more: object) -> P
     return load_policy(json.dumps(parts).encode(), "test.yaml")
 
 
+def make_context(slo: dict[str, object], slices: int = 0, **more: object) -> Context:
+    """A context of one SLO."""
+    policy = make_policy(slo, slices, **more)
+    return Context(policy, policy.slos[0], "m", Learned({}, scores_ood=True))
+
+
 def tenants(count: int, stem: str = "t") -> tuple[str, ...]:
     """Names of slices as they are counted."""
     return tuple(json.dumps([f"{stem}{i}"]) for i in range(count))
 
 
-def rows(pane: ArrayLike, piece: ArrayLike, cell: ArrayLike, count: ArrayLike, *, cohort: ArrayLike = NO_COHORT) -> Ints:
+def rows(
+    pane: ArrayLike, piece: ArrayLike, cell: ArrayLike, count: ArrayLike, *, cohort: ArrayLike = NO_COHORT
+) -> Ints:
     """Rows of a table of counts; everything broadcasts against `count`."""
     keys = np.broadcast_arrays(np.asarray(pane), cohort, 0, 0, piece, cell, np.asarray(count))
     table = np.stack([np.ravel(key) for key in keys]).astype(np.int64)
@@ -95,7 +103,11 @@ class Flags:
     def made(self) -> Ints:
         """Predictions."""
         pane, piece = _grid(self.hits)
-        parts = ((FLAGGED, self.hits), (audit_cell(0, AUDITABLE), self.unflagged), (audit_cell(0, SELECTED), self.selected))
+        parts = (
+            (FLAGGED, self.hits),
+            (audit_cell(0, AUDITABLE), self.unflagged),
+            (audit_cell(0, SELECTED), self.selected),
+        )
         return np.concatenate([rows(pane, piece, cell, count) for cell, count in parts], axis=1)
 
     def joined(self, reviewed: Sequence[Ints], settled: Sequence[Ints], missed: Sequence[Ints]) -> Ints:
@@ -124,6 +136,14 @@ def spread(rng: np.random.Generator, counts: Ints, shares: Floats) -> list[Ints]
         parts.append(rng.binomial(left, min(1.0, share / rest) if rest > 0 else 0.0))
         left, rest = left - parts[-1], rest - share
     return parts
+
+
+def labelled(seen: int, labels: int, error: float) -> Ints:
+    """Counts of an ECE slot at probability .75: predictions, and labels that are too few positives by `error`."""
+    row = np.zeros(2 + 3 * 64, np.int64)
+    row[0] = seen
+    row[2 + 144 : 2 + 147] = labels, labels * SCALE * 3 // 4, round(labels * (0.75 - error))
+    return row
 
 
 SCORES = (np.arange(34, 59) + 0.5) / 64
@@ -181,20 +201,31 @@ class Judged:
         """The pane that brought a verdict or control."""
         return said.ts // self.pane_ms - FIRST_DAY * DAY // self.pane_ms - 1
 
-    def engaged(self, scope: str = "") -> list[int]:
-        """Panes of engagements; of all scopes unless one is named."""
-        return [self.pane(c) for c in self.controls if c.state == "engaged" and scope in ("", *c.scope.values())]
+    @cached_property
+    def transitions(self) -> list[Control]:
+        """Controls without updates of an epoch that is engaged already, as when a person is asked after max_hold."""
+        seen: set[tuple[str, str]] = set()
+        found = []
+        for control in sorted(self.controls, key=lambda c: c.ts):
+            key = (control.control_id, control.state)
+            found += [control] if key not in seen else []
+            seen.add(key)
+        return found
 
-    def released(self, scope: str = "") -> list[int]:
+    def engaged(self) -> list[int]:
+        """Panes of engagements."""
+        return [self.pane(c) for c in self.transitions if c.state == "engaged"]
+
+    def released(self) -> list[int]:
         """Panes of releases."""
-        return [self.pane(c) for c in self.controls if c.state == "released" and scope in ("", *c.scope.values())]
+        return [self.pane(c) for c in self.transitions if c.state == "released"]
 
     @cached_property
     def pages(self) -> list[tuple[str, int]]:
         """Scope and pane of engagements that page: those within 24 h of a release update the incident instead."""
         last: dict[str, int] = {}
         found = []
-        for control in sorted(self.controls, key=lambda c: c.ts):
+        for control in self.transitions:
             scope = ",".join(control.scope.values())
             if control.state == "released":
                 last[scope] = control.ts

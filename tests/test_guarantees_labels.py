@@ -62,10 +62,9 @@ def prompt(of: Flags, delay: int = 1) -> Ints:
 
 @pytest.mark.parametrize("recall", [0.9, 0.95])
 def test_audited_recall_at_or_above_the_target_pages_within_the_bound(recall: float) -> None:
-    """A6, A8: E[pages] <= starts / C. Measured: .90 x pages of a bound of y, .95 none."""
+    """A6, A8: E[pages] <= starts / C. 15 tenants, 25 days, C = 1,753. Measured: 2 pages at .90 of a bound of 5.1; .95 none."""
     of, seen = recall_court(), flags(1, recall)
     judged = of.judge(PANES, seen.made(), prompt(seen))
-    print("recall null", recall, judged.pages, 15 * PANES / of.thresholds.page)
 
     assert len(judged.pages) <= of.most_pages(15 * PANES)
     assert recall == 0.9 or not judged.pages
@@ -83,19 +82,18 @@ def delayed_by_outcome(of: Flags, seed: int) -> Ints:
 def test_delay_that_depends_on_the_outcome_never_pages() -> None:
     """VERDICTS.md section 1: true recall .95, misses surface a day after and hits four days after; by arrival .185 page.
 
-    Judged by cohort at an age (12 days) by which .95 are in: 0. Measured: 0 pages, and panes do count.
+    Judged by cohort at an age (14 days) by which .95 are in: 0. With 3 % of audits unsettled, which count as misses for `met`, it is not met either.
     """
     of, seen = recall_court(3, "14d"), flags(2, 0.95, 3, 700)
     judged = of.judge(700, seen.made(), delayed_by_outcome(seen, 3))
-    print("delay", judged.pages, judged.states(600))
 
     assert not judged.pages
     assert judged.states(600) <= {"met", "at_risk", "insufficient"}
 
 
 def test_delay_that_depends_on_the_outcome_gives_no_evidence_while_labels_are_missing() -> None:
-    """Law: judged at five days, with a third of hits and audits not yet in, panes say nothing: labels missing."""
-    of, seen = recall_court(3, "5d"), flags(2, 0.95, 3)
+    """Law: judged at a day, with 22 % of hits and 63 % of misses in (recall .87, if one counted them), panes say nothing: labels missing."""
+    of, seen = recall_court(3, "24h"), flags(2, 0.95, 3)
     judged = of.judge(PANES, seen.made(), delayed_by_outcome(seen, 3))
 
     assert not judged.pages
@@ -108,20 +106,35 @@ def test_audits_in_daily_batches_never_page() -> None:
     night = 24 - np.arange(PANES) % 24
     joined = seen.joined(at(seen.hits, night * 0 + 1), at(seen.selected, night), at(seen.missed, night))
     judged = of.judge(PANES, seen.made(), joined)
-    print("batches", judged.pages, judged.states(400))
 
     assert not judged.pages
     assert "met" in judged.states(400)
 
 
+def test_recall_with_lost_audits_is_not_blocked_and_not_proven() -> None:
+    """Pinned: 3 % of audits never settled: identified and no page, but as misses that weigh 20 they forbid `met`."""
+    of, seen = recall_court(3, "5h"), flags(4, 0.97, 3)
+    rest = seen.selected - seen.missed
+    settled = seen.missed + np.random.default_rng(4).binomial(rest, 0.97)
+    delays = np.full(PANES, 1)
+    joined = seen.joined(at(seen.hits, delays), at(settled, delays), at(seen.missed, delays))
+    judged = of.judge(PANES, seen.made(), joined)
+
+    assert not judged.controls
+    assert judged.states(400) == {"insufficient"}
+
+
 @pytest.mark.parametrize(("recall", "delay"), [(0.6, 30), (0.75, 90)])
 def test_a_detector_that_goes_blind_for_a_week_pages_once_and_recovers(recall: float, delay: int) -> None:
-    """A7, A8: recall .97 falls for 7 days. Measured from the cohort of the fall, audits settled after 1 h: see below."""
+    """A7, A8: recall .97 falls for 7 days. Measured from the cohort of the fall, labels after 1 h. C = 1,753.
+
+    With .2 OOD events a pane audited: .60 22 h, .75 68 h (A7 reviews every event: 20 h at 10/h). Release 97 to 324 h after
+    the end, median 130: the mirrored bets must survive a miss that weighs 20, so a good hour brings .04 nats of 9.
+    """
     of, start, end = recall_court(10), 300, 468
     seen = flags(5, during(900, start, end, recall, 0.97), 10, 900)
     judged = of.judge(900, seen.made(), prompt(seen))
     found, over = judged.first(of.scopes) - start + 1, np.array(judged.released()) - end + 1
-    print("blind", recall, np.median(found), found.max(), np.quantile(over, [0, 0.5, 1]), len(judged.pages))
 
     assert len(judged.pages) == len(judged.engaged()) == 10
     assert np.median(found) <= delay
@@ -139,7 +152,7 @@ def test_an_attacker_who_chooses_ids_that_escape_the_audit_is_unidentified() -> 
 
 
 def test_an_attacker_who_spares_every_second_audit_is_unidentified() -> None:
-    """Law: the same with half of the audits: 10,000 nats in a week."""
+    """Law: the same with half of the audits spared."""
     of, blind = recall_court(1), flags(6, 0.3, 1)
     chosen = Flags(blind.hits, blind.unflagged, blind.selected // 2, blind.missed // 2)
     judged = of.judge(PANES, chosen.made(), prompt(chosen))
@@ -156,14 +169,29 @@ def ece_court(slices: int = 0, **labels: object) -> Court:
 
 @pytest.mark.parametrize("error", [0.0, 0.05])
 def test_calibration_at_the_target_pages_within_the_bound(error: float) -> None:
-    """A9: E[pages] <= starts / C. 15 tenants, 5 days, 100 labels in ten minutes. Measured: x of a bound of y."""
+    """A9: E[pages] <= starts / C. 15 tenants, 5 days, 100 labels in ten minutes. Measured: 0 pages, bound 6.2."""
     of, panes = ece_court(15, maturity="1h"), 720
     seen = decisions(np.random.default_rng(10), 100, error, (panes, 15))
     judged = of.judge(panes, seen.made(), seen.joined(1))
-    print("ece null", error, judged.pages, 15 * panes / of.thresholds.page, judged.states(300))
 
     assert len(judged.pages) <= of.most_pages(15 * panes)
     assert error > 0 or judged.states(300) == {"met"}
+
+
+@pytest.mark.parametrize("error", [0.0, 0.045])
+def test_positives_that_come_first_do_not_turn_into_a_miscalibration(error: float) -> None:
+    """VERDICTS.md section 1: a true ECE of .045 pages if judged before negatives are in. By cohort at 8 h: 0 pages.
+
+    Positives after half an hour, negatives after 6 h 40; three seeds, one page a year.
+    """
+    of, panes = ece_court(maturity="8h"), 600
+    for seed in (17, 18, 19):
+        seen = decisions(np.random.default_rng(seed), 50, error, (panes, 1))
+        first, last = Decisions(seen.y, seen.y).joined(3), Decisions(seen.n - seen.y, np.zeros_like(seen.y)).joined(40)
+        judged = of.judge(panes, seen.made(), np.concatenate([first, last], axis=1))
+
+        assert not judged.pages
+        assert error > 0 or judged.states(300) == {"met"}
 
 
 def flipping(seed: int, error: float, panes_each: int) -> tuple[Court, Judged]:
@@ -175,9 +203,8 @@ def flipping(seed: int, error: float, panes_each: int) -> tuple[Court, Judged]:
 
 
 def test_errors_at_the_target_that_change_sign_every_half_day_page_within_the_bound() -> None:
-    """Law: the sign bets come from earlier panes only, so a pattern that turns against them gains nothing."""
+    """Law: the sign bets come from earlier panes only, so a pattern that turns against them gains nothing. Measured: 0, bound 4.1."""
     of, judged = flipping(11, 0.05, 72)
-    print("flip null", len(judged.pages), 7200 / of.thresholds.page)
 
     assert len(judged.pages) <= of.most_pages(7200)
 
@@ -185,10 +212,10 @@ def test_errors_at_the_target_that_change_sign_every_half_day_page_within_the_bo
 def test_errors_above_the_target_that_change_sign_every_half_day_page_although_they_average_out() -> None:
     """Pinned: .08, then -.08: every stretch misses, and every stream pages; the window's own ECE is near 0.
 
-    The release test sees both signs cancel (its null is one sign per group) and lets go after a turn: outside its null.
+    The release test sees both signs cancel (its null is one sign per group) and lets go after a turn: outside its null. Measured: 10 streams page once
+    (median after 6 h), engage 42 times and are let go 33 times in 5 days; within 24 h that updates the incident.
     """
     of, judged = flipping(11, 0.08, 72)
-    print("flip", len(judged.pages), np.median(judged.first(of.scopes)), len(judged.engaged()), len(judged.released()))
 
     assert np.isfinite(judged.first(of.scopes)).all()
     assert np.median(judged.first(of.scopes)) <= 60
@@ -210,15 +237,15 @@ def lose(of: Decisions, seed: int, lost: float) -> Decisions:
     return Decisions(y + rng.binomial(of.n - of.y, 1 - lost), y)
 
 
-@pytest.mark.parametrize(("lost", "state"), [(0.03, "met"), (0.08, "insufficient")])
-def test_lost_labels(lost: float, state: str) -> None:
+@pytest.mark.parametrize(("lost", "error", "state"), [(0.03, 0.0, "met"), (0.08, 0.15, "insufficient")])
+def test_lost_labels(lost: float, error: float, state: str) -> None:
     """Law: with 3 % of labels lost panes count and the verdict is reached; with 8 % nothing is, and nothing pages.
 
-    Panes of 1,000 decisions, so that chance does not carry a pane over coverage .95. The failure of .15 in the lossy
-    stream does not page either: `insufficient` is what on-call sees.
+    Panes of 1,000 decisions, so that chance carries none over coverage .95. A real failure of .15 in the lossy stream
+    does not page either: `insufficient: labels missing` is what people see.
     """
     of, panes = ece_court(maturity="1h"), 400
-    seen = decisions(np.random.default_rng(13), 1000, 0.0, (panes, 1))
+    seen = decisions(np.random.default_rng(13), 1000, error, (panes, 1))
     judged = of.judge(panes, seen.made(), lose(seen, 14, lost).joined(1))
     reasons = {v.evidence.get("reason", "").split(":")[0] for v in judged.verdicts if judged.pane(v) > 50}
 
@@ -247,9 +274,9 @@ def two_bad_days(seed: int) -> tuple[Judged, int, int]:
 
 
 def test_ece_of_15_for_two_days_pages_after_about_ten_hours_and_is_released_after_it() -> None:
-    """VERDICTS.md section 5, for scale: 10 h (labels after 6 h), release 3 to 31 h after the end (9 h with the labels' 6).
+    """VERDICTS.md section 5, for scale: 10 h (labels after 6 h), release 3 to 31 h after the end.
 
-    Measured over 6 seeds, one page a year: see the figures. Nothing is released before the bad cohorts end.
+    Measured over 6 seeds, one page a year: 8.8 to 11.7 h, median 9.8; release 17 to 23 h after the end of the bad cohorts.
     """
     found, over = [], []
     for seed in range(6):
@@ -257,7 +284,6 @@ def test_ece_of_15_for_two_days_pages_after_about_ten_hours_and_is_released_afte
         assert len(judged.pages) == len(judged.released()) == 1
         found.append((judged.pages[0][1] + 1 - start) / 6)
         over.append((judged.released()[0] + 1 - end) / 6)
-    print("ece scale", np.median(found), min(found), max(found), np.median(over), min(over), max(over))
 
     assert 8 <= np.median(found) <= 12
     assert min(over) >= 6

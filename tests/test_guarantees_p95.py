@@ -13,7 +13,7 @@ ENDPOINTS, PANES = 20, 720
 
 
 def court(count: int = ENDPOINTS, pages: float = 1500) -> Court:
-    """ECE p95 of at most .05 over 24 h: 51 slots of 10-minute panes, C = 1,788 with the most pages that `check` admits."""
+    """ECE p95 of at most .05 over 24 h: 51 slots of 10-minute panes, C = 2,682 with the most pages that `check` admits."""
     policy = make_policy(
         promise("decision_ece_p95_24h", "<= 0.05", "24h"),
         endpoint="segment.endpoint",
@@ -38,11 +38,10 @@ def errors(bad: int, inside: float, outside: float, stretch: tuple[int, int], pa
 def test_a11_endpoints_at_the_target_page_within_the_bound(error: float, volume: int) -> None:
     """A11: a false breach needs a false rejection, so E[pages] <= starts / C for any number of endpoints and labels.
 
-    20 endpoints, 5 days, 144 or 4,320 labels a day each. Measured: see the figures.
+    20 endpoints, 5 days, 144 or 4,320 labels a day each, C = 2,682. Measured: 0 pages at ECE 0; 1 and 2 at .05, bound 5.4.
     """
     of = court()
     found = judged(of, decisions(np.random.default_rng(21), volume, error, (PANES, ENDPOINTS)))
-    print("p95 null", error, volume, found.pages, ENDPOINTS * PANES / of.thresholds.page, found.states(400))
 
     assert len(found.pages) <= of.most_pages(ENDPOINTS * PANES)
     assert error > 0 or not found.pages
@@ -50,17 +49,19 @@ def test_a11_endpoints_at_the_target_page_within_the_bound(error: float, volume:
 
 @pytest.mark.parametrize("error", [0.0, 0.05])
 def test_one_endpoint_at_the_target_pages_within_the_bound(error: float) -> None:
-    """Law: the bound holds for one endpoint too, where a binomial over endpoints could never reject."""
+    """Law: the bound holds for one endpoint too, where a binomial over endpoints could never reject. Measured: 1 page at .05, bound 1.1."""
     pages, of = 0, court(1)
     for seed in range(4):
         pages += len(judged(of, decisions(np.random.default_rng(seed), 50, error, (PANES, 1))).pages)
-    print("p95 one", error, pages, 4 * PANES / of.thresholds.page)
 
     assert pages <= of.most_pages(4 * PANES)
 
 
 def test_one_endpoint_that_fails_pages_once_and_is_released() -> None:
-    """Law: with one endpoint its ECE is the p95. .15 for a day after two good ones, 50 labels in ten minutes, C = 2.7e6."""
+    """Law: with one endpoint its ECE is the p95. .15 for a day after two good ones, 50 labels in ten minutes, C = 2.7e6.
+
+    Measured: page after 5.8 h; release 10.5 h after the end at the earliest, median 12.8 h.
+    """
     delays, over = [], []
     for seed in range(4):
         of = court(1, pages=1)
@@ -70,21 +71,22 @@ def test_one_endpoint_that_fails_pages_once_and_is_released() -> None:
         assert len(found.engaged()) == len(found.released()) == 1
         delays.append((found.pages[0][1] - 288 + 1) / 6)
         over.append((found.released()[0] - 432 + 1) / 6)
-    print("p95 one fails", np.median(delays), np.median(over), min(over))
 
     assert np.median(delays) <= 6
-    assert 0 < min(over)
+    assert min(over) > 0
     assert np.median(over) <= 31
 
 
 def test_two_endpoints_in_twenty_page_by_name_and_are_released() -> None:
-    """Law: a tenth of the decisions breaks the p95; controls are for the two endpoints, and the others stay served."""
+    """Law: a tenth of the decisions breaks the p95; controls are for the two endpoints, and the others stay served.
+
+    Measured: .15 for a day at 30 labels in ten minutes: 5 and 8.3 h; release 16 and 24 h after the end.
+    """
     of = court(pages=1)
     seen = decisions(np.random.default_rng(22), 30, errors(2, 0.15, 0.01, (288, 432)), (PANES, ENDPOINTS))
     found = judged(of, seen)
     delays = [(pane - 288 + 1) / 6 for _, pane in found.pages]
     over = [(pane - 432 + 1) / 6 for pane in found.released()]
-    print("p95 two", found.pages, delays, over)
 
     assert sorted(scope for scope, _ in found.pages) == ["endpoint=e00", "endpoint=e01"]
     assert max(delays) <= 12
@@ -96,7 +98,9 @@ def test_an_endpoint_within_the_five_percent_does_not_page_however_bad() -> None
     """Law: an endpoint with 2 % of the decisions and ECE .3 is rejected and breaks nothing: the 95 of p95 allows it."""
     volume = np.where(np.arange(ENDPOINTS) == 0, 12.0, 30.0)[None]
     of = court(pages=1)
-    found = judged(of, decisions(np.random.default_rng(23), volume, errors(1, 0.3, 0.01, (288, PANES)), (PANES, ENDPOINTS)))
+    found = judged(
+        of, decisions(np.random.default_rng(23), volume, errors(1, 0.3, 0.01, (288, PANES)), (PANES, ENDPOINTS))
+    )
     worst = {e["scope"]["slice"]: e["value"] for e in found.verdicts[-1].evidence["endpoints"]}
 
     assert not found.controls

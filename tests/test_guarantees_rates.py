@@ -21,7 +21,9 @@ def court(**more: object) -> Court:
     return Court(make_policy(slo, SLICES, false_pages_per_year=100), tenants(SLICES))
 
 
-def independent(seed: int, rate: float | Floats, volume: float | Floats = 20.0, panes: int = PANES) -> tuple[Ints, Ints]:
+def independent(
+    seed: int, rate: float | Floats, volume: float | Floats = 20.0, panes: int = PANES
+) -> tuple[Ints, Ints]:
     """Events and flags int64[T, S]: Poisson volumes, independent flags."""
     rng = np.random.default_rng(seed)
     n = rng.poisson(np.broadcast_to(volume, (panes, SLICES)))
@@ -33,7 +35,9 @@ def clustered(seed: int, size: int) -> tuple[Ints, Ints]:
     rng = np.random.default_rng(seed)
     clusters = rng.poisson(20 / size, (PANES, SLICES))
     flagged = rng.binomial(clusters, TARGET)
-    hits, rest = (k + rng.negative_binomial(np.maximum(k, 1), 1 / size) * (k > 0) for k in (flagged, clusters - flagged))
+    hits, rest = (
+        k + rng.negative_binomial(np.maximum(k, 1), 1 / size) * (k > 0) for k in (flagged, clusters - flagged)
+    )
     return hits + rest, hits
 
 
@@ -43,10 +47,9 @@ def within_bound(judged: Judged, of: Court, n: Ints) -> bool:
 
 
 def test_independent_events_at_the_target_page_within_the_bound() -> None:
-    """Law: E[pages] <= starts / C. Measured: 2 pages in 40 x 60 days; bound 6.4."""
+    """Law: E[pages] <= starts / C. Measured: 5 pages in 30 x 37 days; bound 9.9."""
     of, (n, hits) = court(), independent(1, TARGET)
     judged = of.judge(PANES, rates(n, hits))
-    print("iid", len(judged.pages), (n > 0).sum() / of.thresholds.page)
 
     assert within_bound(judged, of, n)
     assert len(judged.verdicts) > SLICES * PANES // 7
@@ -54,12 +57,14 @@ def test_independent_events_at_the_target_page_within_the_bound() -> None:
 
 @pytest.mark.parametrize("size", [2, 5])
 def test_clusters_page_within_the_bound_once_their_dispersion_is_known(size: int) -> None:
-    """Law: counts divided by phi keep the bound. Measured: a, b pages with phi (2 size - 1) estimated; bound 6.4."""
+    """Law: counts divided by phi, here estimated from a week (truth 2 size - 1), keep the bound of 9.9 but for chance.
+
+    Measured: 12 pages for size 2 (phi read as 2.82) and 6 for size 5: phi is a heuristic outside the proof.
+    """
     n, hits = clustered(2, size)
     phi = proportion_dispersion(hits[:WEEK].ravel(), n[:WEEK].ravel())
     of = court(dispersion=phi)
     judged = of.judge(PANES, rates(n, hits))
-    print("clustered", size, phi, len(judged.pages))
 
     assert abs(phi - (2 * size - 1)) < 0.15 * (2 * size - 1)
     assert within_bound(judged, of, n)
@@ -67,11 +72,10 @@ def test_clusters_page_within_the_bound_once_their_dispersion_is_known(size: int
 
 @pytest.mark.parametrize("size", [2, 5])
 def test_clusters_without_dispersion_are_outside_the_null(size: int) -> None:
-    """Pinned: events that hang together are no independent evidence. Measured: share of tenants paged in 20 days."""
+    """Pinned: events that hang together are no independent evidence. All tenants page in 20 days."""
     of, (n, hits) = court(), clustered(2, size)
     n[480:] = hits[480:] = 0
     judged = of.judge(480, rates(n, hits))
-    print("clustered without", size, len(judged.pages), np.isfinite(judged.first(of.scopes)).mean())
 
     assert np.isfinite(judged.first(of.scopes)).mean() > 0.5
 
@@ -79,24 +83,22 @@ def test_clusters_without_dispersion_are_outside_the_null(size: int) -> None:
 def test_daily_rhythm_of_traffic_keeps_the_bound_and_of_the_rate_does_not() -> None:
     """Law: volume may vary as it likes. Pinned: a rate of .09 by day and .01 by night pages, although it averages .05.
 
-    Every stretch inside the window must keep the target, not the average (VERDICTS.md section 2).
+    Every stretch inside the window must keep the target, not the average (VERDICTS.md section 2). Measured: 2 pages of a bound of 9.9, and 92.
     """
     of, wave = court(), np.sin(np.arange(PANES) * 2 * np.pi / 24)[:, None]
     n, hits = independent(3, TARGET, 20 * (1 + 0.9 * wave))
     judged = of.judge(PANES, rates(n, hits))
     by_day = of.judge(PANES, rates(*independent(4, np.where(wave > 0, 0.09, 0.01))))
-    print("diurnal", len(judged.pages), len(by_day.pages), np.median(by_day.first(of.scopes)))
 
     assert within_bound(judged, of, n)
     assert np.isfinite(by_day.first(of.scopes)).mean() > 0.8
 
 
 def test_a_ramp_at_launch_keeps_the_bound() -> None:
-    """Law: volume may grow from 1 to 200 an hour over 60 days at the target."""
+    """Law: volume may grow from 1 to 200 an hour over 37 days at the target. Measured: 1 page, bound 9.5."""
     of, volume = court(), np.geomspace(1, 200, PANES)[:, None]
     n, hits = independent(5, TARGET, volume)
     judged = of.judge(PANES, rates(n, hits))
-    print("ramp", len(judged.pages), (n > 0).sum() / of.thresholds.page)
 
     assert within_bound(judged, of, n)
 
@@ -104,14 +106,14 @@ def test_a_ramp_at_launch_keeps_the_bound() -> None:
 def test_one_bad_hour_in_six_pages_a_few_times_in_90_days() -> None:
     """Law: re-engagements within 24 h update the incident and double the hold, up to a day, so that flapping ends.
 
-    100 events an hour; .2 flagged in every sixth hour and .005 in the others, .0375 on average; 10 streams.
+    100 events an hour; .2 flagged in every sixth hour and .005 in the others, .0375 on average; 10 streams. Measured: each
+    pages once and engages 5.4 times in 90 days, then stays engaged (VERDICTS.md: 240 pages without the rule).
     """
     of = court()
     rate = np.where(np.arange(2160) % 6 == 0, 0.2, 0.005)[:, None]
     n, hits = (table * (np.arange(SLICES) < 10) for table in independent(6, rate, 100, panes=2160))
     judged = of.judge(2160, rates(n, hits))
     pages = np.unique([scope for scope, _ in judged.pages], return_counts=True)[1]
-    print("bad hour", pages, len(judged.engaged()) / 10)
 
     assert len(pages) == 10
     assert pages.max() <= 3
@@ -119,23 +121,25 @@ def test_one_bad_hour_in_six_pages_a_few_times_in_90_days() -> None:
 
 
 def test_a_steady_failure_pages_once_and_is_not_released() -> None:
-    """Law: the mirrored detector does not flap (`M below C for a day` releases 28 to 38 times). Rate .08 for 29 days."""
+    """Law: the mirrored detector does not flap (`M below C for a day` releases 28 to 38 times). Rate .08 for 21 days."""
     of = court()
     judged = of.judge(500, rates(*independent(7, 0.08, panes=500)))
-    print("steady", len(judged.pages), len(judged.released()))
 
     assert len(judged.pages) == SLICES
     assert not judged.released()
 
 
-@pytest.mark.parametrize(("rate", "delay", "release"), [(0.1, 60, 80), (0.25, 4, 80), (0.5, 2, 80)])
+@pytest.mark.parametrize(("rate", "delay", "release"), [(0.1, 30, 48), (0.25, 4, 48), (0.5, 2, 48)])
 def test_a_failure_of_four_days_pages_once_and_is_released_after_it(rate: float, delay: int, release: int) -> None:
-    """Law: one page per slice, soon; release after the end and not before. Rate .02 otherwise; 20 events an hour."""
+    """Law: one page per slice, soon; release after the end and not before. Rate .02 otherwise; 20 events an hour.
+
+    Measured, median and p95: .10 20 and 43 h, .25 2 and 5 h, .50 1 and 2 h; release 19 to 59 h after the end, median 32: at
+    .02 against .05 an hour brings .3 nats of 9 (VERDICTS.md has 3 to 31 h, for busier streams).
+    """
     of, start, end = court(), 400, 496
     judged = of.judge(900, rates(*independent(8, during(900, start, end, rate, 0.02), panes=900)))
     found = judged.first(of.scopes) - start + 1
     over = np.array(judged.released()) - end + 1
-    print("failure", rate, np.median(found), np.quantile(found, 0.95), np.quantile(over, [0, 0.05, 0.5, 0.95, 1]))
 
     assert len(judged.pages) == len(judged.engaged()) == len(judged.released()) == SLICES
     assert np.median(found) <= delay
@@ -146,7 +150,7 @@ def test_a_failure_of_four_days_pages_once_and_is_released_after_it(rate: float,
 def test_half_of_a_busy_stream_out_of_distribution_pages_within_a_minute() -> None:
     """VERDICTS.md section 5, for scale: a 10-minute window, 2.5 events a second, rate 50 % against a target of .05.
 
-    Panes of 5 s, one page a year. Measured: 10 s at most, over 20 seeds.
+    Panes of 5 s, one page a year, 20 seeds. Measured: median 10 s, at most 15 s.
     """
     delays = []
     for seed in range(20):
@@ -156,19 +160,17 @@ def test_half_of_a_busy_stream_out_of_distribution_pages_within_a_minute() -> No
         judged = of.judge(200, rates(n, rng.binomial(n, during(200, 120, 200, 0.5, 0.02))))
         assert len(judged.pages) == 1
         delays.append((judged.pages[0][1] - 120 + 1) * judged.pane_ms / 1000)
-    print("minute", np.median(delays), max(delays))
 
     assert max(delays) <= 60
 
 
 @pytest.mark.parametrize("indicator", ["ood_rate", "unseen_rate"])
 def test_both_rates_are_judged_alike(indicator: str) -> None:
-    """Law: `unseen_rate` has the same counts and the same test; only what it counts differs."""
+    """Law: `unseen_rate` has the same counts and the same test; only what it counts differs. 30 % instead of 2 % at 120 an hour: 3 panes."""
     of = Court(make_policy(promise(f"{indicator}_24h", "<= 0.05", "24h")))
     rng = np.random.default_rng(9)
     n = rng.poisson(20, (500, 1))
     judged = of.judge(500, rates(n, rng.binomial(n, during(500, 300, 400, 0.3, 0.02))))
-    print(indicator, judged.pages, judged.released())
 
     assert len(judged.pages) == len(judged.released()) == 1
     assert 300 <= judged.pages[0][1] <= 303

@@ -4,7 +4,7 @@ Each test compares the canonical JSON lines of all verdicts and controls, byte b
 excepted cases (late, evicted, overflow) occurred.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -101,7 +101,7 @@ def run(events: History, cut: Cut, policy: str = POLICY) -> Run:
     return Run(b"".join(map(verdict_line, heard.verdicts)), b"".join(map(control_line, heard.controls)), counters)
 
 
-def next_topic(pipeline: Pipeline, feeds: dict[str, object], cut: Cut, step: int) -> str:
+def next_topic(pipeline: Pipeline, feeds: Mapping[str, object], cut: Cut, step: int) -> str:
     """Choose the topic as told; without word, the one that lags."""
     topics = sorted(feeds)
     if step < len(cut.order) and len(topics) > 1:

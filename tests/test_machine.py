@@ -17,6 +17,9 @@ from interlock.policies.machines import build
 from interlock.policies.plan import DECISIONS
 from interlock.policies.states import Facts, decide
 from interlock.records import State
+from interlock.streams.axes import CohortAxis
+from interlock.streams.feed import Feed, Legend, Rows
+from interlock.streams.tally import NO_COHORT
 from tests.judging import Ints, make_policy, promise
 
 HOLD, BLOCK, DAY = 12, 6, 144
@@ -174,6 +177,16 @@ def test_an_engaged_slot_does_not_page_again() -> None:
     assert court.changes == [Change.ENGAGED]
 
 
+def test_a_failure_that_outlives_max_hold_asks_a_person_once_and_stands() -> None:
+    """Law: after max_hold the control says so again, in its epoch; it is neither released nor paged anew."""
+    court = Bench(promise("ood_rate_24h", "<= 0.05", "24h"), release={"max_hold": "6h"})
+    court.give(200, BAD)
+
+    assert court.changes == [Change.ENGAGED, Change.HELD]
+    assert court.controls() == [("engaged", 1), ("engaged", 1)]
+    assert court.phase is Phase.ENGAGED
+
+
 def test_a_verdict_is_written_on_change_and_once_per_twentyfourth_of_the_window() -> None:
     """Law: 6 panes of 144; the verdict that changes the state comes at once."""
     court = Bench(promise("ood_rate_24h", "<= 0.05", "24h"))
@@ -213,11 +226,17 @@ def reliability(n: int, y: int) -> Ints:
     return row
 
 
-def calibration(versions: Sequence[str], panes: int) -> Machine:
-    """A machine given `panes` of 50 decisions, .52 predicted and .76 true, by each version in turn."""
-    policy = make_policy(promise("decision_ece_24h", "<= 0.05", "24h", min_events=1))
+def ece_machine() -> Machine:
+    """A machine for the ECE of a model as a whole."""
+    policy = make_policy(promise("decision_ece_24h", "<= 0.05", "24h"))
     machine = build(Context(policy, policy.slos[0], "m", Learned({})))
     assert isinstance(machine, Machine)
+    return machine
+
+
+def calibration(versions: Sequence[str], panes: int) -> Machine:
+    """A machine given `panes` of 50 decisions, .52 predicted and .76 true, by each version in turn."""
+    machine = ece_machine()
     for turn, version in enumerate(versions):
         for pane in range(turn * panes, (turn + 1) * panes):
             machine.lead(version, pane - 1)
@@ -233,6 +252,31 @@ def test_the_first_pane_that_a_version_leads_restarts_the_evidence() -> None:
     assert two.alarms.floor == {0: 4}
     assert back.alarms.floor == {0: 2}
     assert back.alarms.log_m()[0] == pytest.approx(one.alarms.log_m()[0])
+
+
+def versions_by_pane(machine: Machine, *panes: dict[str, int]) -> None:
+    """Give a machine cohorts of decisions by model version through the axis; all are labelled, 30 % too few positives."""
+    axis = CohortAxis(machine, Feed((1,), 1), Feed((1,), 1))
+    for pane, made in enumerate(panes):
+        count, cell = np.array(list(made.values())), np.array([[3 * 48, 3 * 48 + 1, 3 * 48 + 2]])
+        sums = np.stack([count, count * (3 << 30), count * 45 // 100], axis=1)
+        keys = np.arange(len(made))
+        predictions = np.stack(np.broadcast_arrays(pane, NO_COHORT, 1, keys, 0, DECISIONS, count)).astype(np.int64)
+        labels = np.stack([x.ravel() for x in np.broadcast_arrays(pane, pane, 1, keys[:, None], 0, cell, sums)])
+        legend = Legend(tuple(made), ("[]",))
+        axis.put(Rows(predictions, legend), Rows(labels.astype(np.int64), legend))
+        axis.advance(0, pane, pane)
+
+
+def test_only_the_version_with_most_predictions_leads() -> None:
+    """Law: names of junk versions cannot keep evidence from growing; a version that takes over starts anew."""
+    junk, taken = ece_machine(), ece_machine()
+    versions_by_pane(junk, *({"a": 20, f"junk{i}": 10} for i in range(4)))
+    versions_by_pane(taken, {"a": 20}, {"a": 20, "b": 10}, {"a": 10, "b": 20}, {"b": 20})
+
+    assert junk.alarms.floor == {}
+    assert taken.alarms.floor == {0: 2}
+    assert int(junk.window.sums[0, 0]) == 120
 
 
 def test_a_new_version_does_not_end_a_breach() -> None:

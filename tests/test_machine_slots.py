@@ -6,30 +6,22 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from interlock.detectors.fixed import SCALE
-from interlock.policies.context import Context, Learned
+from interlock.policies.alarm import Change
 from interlock.policies.controls import Cause
 from interlock.policies.machine import Machine, Moment, Said
 from interlock.policies.machine_never import NeverMachine
-from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.machines import build
 from interlock.policies.plan import DECIDED, UNDECIDABLE, VIOLATION
 from interlock.policies.slots import POOL, Slots
-from tests.judging import Ints, make_policy, promise
+from tests.judging import Ints, labelled, make_context, promise
 
 DAY = 144
 BLOCK = 6
 
 
-def context(slo: dict[str, object], slices: int = 0, **more: object) -> Context:
-    """A context of one SLO."""
-    policy = make_policy(slo, slices, **more)
-    return Context(policy, policy.slos[0], "m", Learned({}, scores_ood=True))
-
-
 def sliced(slices: int = 2) -> Machine:
     """An OOD rate per tenant over 24 hours."""
-    machine = build(context(promise("ood_rate_24h", "<= 0.05", "24h"), slices))
+    machine = build(make_context(promise("ood_rate_24h", "<= 0.05", "24h"), slices))
     assert isinstance(machine, Machine)
     return machine
 
@@ -39,7 +31,7 @@ def counts(**pairs: tuple[int, int]) -> dict[str, Ints]:
     return {json.dumps([name]): np.array([*pair, 0], np.int64) for name, pair in pairs.items()}
 
 
-def step(machine: Machine | P95Machine, pane: int, slices: Mapping[str, Ints]) -> Said:
+def step(machine: Machine, pane: int, slices: Mapping[str, Ints]) -> Said:
     """Judge a pane as the arrival axis does."""
     machine.judge(pane, slices)
     return machine.conclude(Moment(pane, pane))
@@ -113,134 +105,22 @@ def test_slots_are_numbered_from_one_again_in_order() -> None:
     assert slots.numbers == {"b": 2, "x": 1, "y": 3}
 
 
-def labelled(seen: int, labels: int, error: float) -> Ints:
-    """Counts of an ECE slot at probability .75: predictions, and labels that are too few positives by `error`."""
-    row = np.zeros(2 + 3 * 64, np.int64)
-    row[0] = seen
-    row[2 + 144 : 2 + 147] = labels, labels * SCALE * 3 // 4, round(labels * (0.75 - error))
-    return row
-
-
-def endpoints(**more: object) -> P95Machine:
-    """The p95 of ECE over endpoints, 24 hours, target .05."""
-    machine = build(context(promise("decision_ece_p95_24h", "<= 0.05", "24h"), endpoint="segment.endpoint", **more))
-    assert isinstance(machine, P95Machine)
-    return machine
-
-
-def serve(machine: P95Machine, panes: range, **each: tuple[int, float]) -> list[Said]:
-    """Judge panes of endpoints with (labels, error) each."""
-    rows = {json.dumps([name]): labelled(n, n, error) for name, (n, error) in each.items()}
-    return [step(machine, pane, rows) for pane in panes]
-
-
-def controls(said: list[Said]) -> list[tuple[str, str]]:
-    """Endpoint and state of every control."""
-    return [(c.scope["slice"], c.state) for s in said for c in s.controls]
-
-
-@pytest.mark.parametrize(("share", "breached"), [(51, True), (50, False)])
-def test_p95_breaks_iff_rejected_endpoints_carry_more_than_a_twentieth(share: int, breached: bool) -> None:
-    """Law: an endpoint with ECE .4 and 5.1 % of the labels breaks it, one with 5.0 % does not. Page: that endpoint."""
-    machine = endpoints()
-    said = serve(machine, range(20), good=(1000 - share, 0.0), bad=(share, 0.0))
-    said += serve(machine, range(20, 300), good=(1000 - share, 0.0), bad=(share, 0.4))
-    slot = machine.inner.slots.numbers['["bad"]']
-
-    assert controls(said) == ([("endpoint=bad", "engaged")] if breached else [])
-    assert machine.rejected() == [slot]
-    assert ("breached" in {v.state for s in said for v in s.verdicts}) == breached
-
-
-def test_p95_controls_every_endpoint_by_itself() -> None:
-    """Law: two endpoints fail and one recovers: its own evidence releases it, the SLO stays breached for the other."""
-    machine = endpoints()
-    serve(machine, range(12), a=(100, 0.0), b=(100, 0.0), c=(100, 0.0))
-    failing = serve(machine, range(12, 60), a=(100, 0.3), b=(100, 0.3), c=(100, 0.0))
-    mending = serve(machine, range(60, 400), a=(100, 0.3), b=(100, 0.0), c=(100, 0.0))
-    states = {v.state for s in mending for v in s.verdicts}
-
-    assert controls(failing) == [("endpoint=a", "engaged"), ("endpoint=b", "engaged")]
-    assert controls(mending) == [("endpoint=b", "released")]
-    assert states == {"breached"}
-
-
-def test_an_endpoint_with_a_control_is_not_pooled_however_few_its_labels() -> None:
-    """Law: traffic of a controlled endpoint dries up; its evidence stays its own, and others do not carry it."""
-    machine = endpoints()
-    serve(machine, range(12), a=(100, 0.0), c=(100, 0.0))
-    serve(machine, range(12, 60), a=(100, 0.3), c=(100, 0.0))
-    serve(machine, range(60, 60 + 2 * DAY), a=(1, 0.3), c=(100, 0.0))
-    slot = machine.inner.slots.numbers['["a"]']
-
-    assert machine.measure.n(machine.inner.window.sums)[slot] < 500
-    assert slot not in machine.inner.pooled
-    assert slot in machine.inner.alarms.engaged
-
-
-def test_endpoints_stand_alone_from_1000_labels_and_pool_again_below_500() -> None:
-    """Law: membership by labels in the window; what is pooled counts in (rest) and nowhere else."""
-    machine = endpoints()
-    serve(machine, range(9), a=(100, 0.0), c=(300, 0.0))
-    before = machine.inner.pooled.tolist()
-    serve(machine, range(9, 10), a=(100, 0.0), c=(300, 0.0))
-    joined = machine.inner.pooled.tolist()
-    serve(machine, range(10, 10 + DAY), a=(4, 0.0), c=(300, 0.0))
-    slot = machine.inner.slots.numbers['["a"]']
-
-    assert slot in before
-    assert slot not in joined
-    assert slot not in machine.inner.pooled  # 1000 labels have left, 576 are there
-    serve(machine, range(10 + DAY, 10 + 2 * DAY), a=(3, 0.0), c=(300, 0.0))
-    assert slot in machine.inner.pooled
-
-
-def test_an_endpoint_is_pooled_from_its_first_pane() -> None:
-    """Law: before 1000 labels an endpoint is not tested alone, in its first pane neither."""
-    machine = endpoints(false_pages_per_year=1000)
-    serve(machine, range(50), c=(300, 0.0))
-    said = serve(machine, range(50, 51), c=(300, 0.0), new=(999, 0.0))
-    slot = machine.inner.slots.numbers['["new"]']
-
-    assert not controls(said)
-    assert machine.inner.alarms.log_m()[slot] == -np.inf
-
-
-def test_an_endpoint_seen_without_labels_yet_is_not_no_data() -> None:
-    """Law: `no_data` means no predictions; endpoints whose labels are yet to come are news enough."""
-    machine = endpoints()
-    for pane in range(12):
-        machine.seen(pane, {'["a"]': labelled(100, 0, 0.0)})
-        said = machine.conclude(Moment(pane, -1))
-
-    assert [v.state for v in said.verdicts] == ["insufficient"]
-
-
-def test_no_endpoint_leaves_the_rest_while_that_has_a_control() -> None:
-    """Law: only its own evidence ends a control, so the endpoints that broke `(rest)` stay in it until its release."""
-    machine = endpoints()
-    said = serve(machine, range(60), a=(100, 0.3), b=(100, 0.3))
-    failing = set(machine.inner.pooled.tolist())
-    said += serve(machine, range(60, 200), a=(100, 0.0), b=(100, 0.0))
-
-    assert controls(said) == [("(rest)", "engaged"), ("(rest)", "released")]
-    assert {1, 2} <= failing
-    assert not {1, 2} & set(machine.inner.pooled.tolist())
-
-
 def test_other_has_predictions_although_none_of_them_has_a_slot() -> None:
     """Law: by cohort too, `(other)` is not `no_data` while predictions arrive and their labels are awaited."""
-    machine = build(context(promise("decision_ece_24h", "<= 0.05", "24h"), 1))
+    machine = build(make_context(promise("decision_ece_24h", "<= 0.05", "24h"), 1))
     assert isinstance(machine, Machine)
     machine.seen(5, {'["a"]': labelled(9, 0, 0.0), '["b"]': labelled(5, 0, 0.0)})
     said = machine.conclude(Moment(5, 0))
 
-    assert [(v.scope["slice"], v.state) for v in said.verdicts] == [("(other)", "insufficient"), ("tenant=a", "insufficient")]
+    assert [(v.scope["slice"], v.state) for v in said.verdicts] == [
+        ("(other)", "insufficient"),
+        ("tenant=a", "insufficient"),
+    ]
 
 
 def test_a_slot_waits_for_the_labels_of_its_last_predictions() -> None:
     """Law: freed after W on the SLO's own axis: with labels a week late, a day's silence frees nothing yet."""
-    machine = build(context(promise("decision_ece_24h", "<= 0.05", "24h"), 1))
+    machine = build(make_context(promise("decision_ece_24h", "<= 0.05", "24h"), 1))
     assert isinstance(machine, Machine)
     machine.seen(5, {'["a"]': labelled(9, 0, 0.0)})
     machine.conclude(Moment(5 + 2 * DAY, 5))
@@ -251,20 +131,42 @@ def test_a_slot_waits_for_the_labels_of_its_last_predictions() -> None:
     assert holders(machine) == {}
 
 
-def test_one_endpoint_for_the_whole_model_is_judged_without_slots() -> None:
-    """Law: without `endpoint` the p95 is the ECE of the model, and its control's scope is everything."""
-    machine = build(context(promise("decision_ece_p95_24h", "<= 0.05", "24h")))
-    assert isinstance(machine, P95Machine)
-    said = [step(machine, pane, {"[]": labelled(100, 100, 0.3)}) for pane in range(60)]
+def test_the_next_slice_of_a_slot_is_not_judged_by_the_signs_of_the_last() -> None:
+    """Law: evidence in a slot starts at its admission, and so does what its bets are learned from."""
+    used, fresh = (build(make_context(promise("decision_ece_24h", "<= 0.05", "24h"), 1)) for _ in range(2))
+    assert isinstance(used, Machine)
+    assert isinstance(fresh, Machine)
+    for pane in range(3):
+        step(used, pane, {'["a"]': labelled(50, 50, 0.3)})
+    for pane in range(3, 3 + DAY + BLOCK):
+        step(used, pane, {})
+    for machine in (used, fresh):
+        step(machine, 300, {'["z"]': labelled(50, 50, 0.3)})
 
-    assert [c.scope for s in said for c in s.controls] == [{}]
+    assert holders(used) == {"z": 1}
+    assert used.alarms.log_m()[1] == pytest.approx(fresh.alarms.log_m()[1])
+
+
+def test_the_next_slice_of_a_slot_has_incidents_of_its_own() -> None:
+    """Law: a slice whose slot was freed after a release is no reason to take the next one's breach for a relapse."""
+    machine = build(make_context(promise("ood_rate_1h", "<= 0.05", "1h"), 1, release={"hold": "1m"}))
+    assert isinstance(machine, Machine)
+    said = [step(machine, pane, counts(a=(100, 50))) for pane in range(3)]
+    said += [step(machine, pane, counts(a=(100, 0))) for pane in range(3, 30)]
+    said += [step(machine, pane, {}) for pane in range(30, 30 + 2 * 120)]
+    machine.judge(300, counts(z=(100, 50)))
+    found = [(c.scope["slice"], c.state) for s in said for c in s.controls]
+
+    assert found == [("tenant=a", "engaged"), ("tenant=a", "released")]
+    assert holders(machine) == {"z": 1}
+    assert [c.change for c in machine.changes] == [Change.ENGAGED]
 
 
 def never() -> NeverMachine:
     """One rule: approvals without a check."""
     rules = [{"name": "unchecked", "when": "features.checked == false"}]
     slo = promise("never_event_violations", "== 0", "rolling") | {"action_on_breach": "kill_switch"}
-    machine = build(context(slo, never_events=rules))
+    machine = build(make_context(slo, never_events=rules))
     assert isinstance(machine, NeverMachine)
     return machine
 

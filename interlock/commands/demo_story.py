@@ -48,8 +48,9 @@ def incidents(records: Path, predictions: Path) -> list[Incident]:
 def _times(predictions: Path, where: Mapping[str, str]) -> list[int]:
     """Return the sorted times of the events whose columns have these values."""
     table: Any = pq.read_table(predictions, columns=["ts", *where])
+    compute: Any = pc
     for column, value in where.items():
-        table = table.filter(pc.equal(table[column], value))
+        table = table.filter(compute.equal(table[column], value))
     return sorted(table["ts"].to_pylist())
 
 

@@ -30,6 +30,10 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
     field_map: Annotated[
         Path | None, typer.Option("--map", metavar="FILE", help="YAML: our field names to yours.")
     ] = None,
+    sort: Annotated[
+        bool,
+        typer.Option("--sort", help="Order each topic's events by ts, in memory; else files are read as they are."),
+    ] = False,
     clickhouse: Annotated[bool, typer.Option(help="Also write a ClickHouse (chdb) directory.")] = True,
 ) -> None:
     """Run history through a policy.
@@ -39,7 +43,7 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
     Example: interlock replay policy.yaml --predictions june/*.parquet
     """
     files = {"predictions": predictions, "outcomes": outcomes or [], "abuse": abuse or []}
-    summary = run_files(policy, files, out, How(field_map, clickhouse))
+    summary = run_files(policy, files, out, How(field_map, clickhouse, sort=sort))
     show(summary)
     console().print(f"Written: {_written(out, clickhouse)}", soft_wrap=True)
     raise typer.Exit(summary.exit_code())
@@ -49,13 +53,14 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
 class How:
     """How to replay: a field mapping, whether to write ClickHouse, the audit secret (None: from the environment).
 
-    `events` is how many there are, for the progress bar; None: nobody knows.
+    `events` is how many there are, for the progress bar; None: nobody knows. `sort`: each topic's events by their `ts`.
     """
 
     field_map: Path | None = None
     clickhouse: bool = True
     secret: bytes | None = None
     events: int | None = None
+    sort: bool = False
 
 
 def run_files(policy: Path, files: dict[str, list[Path]], out: Path, how: How = How()) -> Summary:
@@ -67,7 +72,7 @@ def run_files(policy: Path, files: dict[str, list[Path]], out: Path, how: How = 
     missing = next((path for paths in files.values() for path in paths if not path.exists()), None)
     if missing is not None:
         raise UserError(f"{missing}: no such file")
-    inputs = Inputs(files, int(time.time() * 1000), mapping, secret)
+    inputs = Inputs(files, int(time.time() * 1000), mapping, secret, how.sort)  # noqa: TID251 - a driver: when the files were read
     with Outputs(out, make_plan(loaded), clickhouse=how.clickhouse) as outputs, _progress() as bar:
         task = bar.add_task("replaying", total=how.events)
         return run(loaded, reference, inputs, outputs, lambda events: bar.update(task, completed=events))
@@ -88,7 +93,8 @@ def _progress() -> Progress:
         BarColumn(),
         TextColumn("{task.completed:,.0f} events"),
     )
-    return Progress(*columns, TimeElapsedColumn(), console=console(error=True), transient=True)
+    screen = console(error=True)
+    return Progress(*columns, TimeElapsedColumn(), console=screen, transient=True, disable=not screen.is_terminal)
 
 
 def show(summary: Summary) -> None:

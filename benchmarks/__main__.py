@@ -1,0 +1,70 @@
+"""`python -m benchmarks`: what Interlock costs on this machine. `--quick` only shows that every row is there."""
+
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from benchmarks import judging, memory, replaying
+from benchmarks.replaying import Speed
+
+EVENTS, REPEATS = 300_000, 3
+MEMORY_EVENTS = 1_000_000
+DAYS = 30
+QUICK = 6_000, 1, 8_000, 1
+"""Events, runs, events of the memory's run, days judged."""
+
+
+def main(quick: bool) -> None:
+    """Print the machine and the tables."""
+    events, repeats, memory_events, days = QUICK if quick else (EVENTS, REPEATS, MEMORY_EVENTS, DAYS)
+    print(machine())
+    print(f"{events:,} predictions of 20 features, 500 in a pane, 50 tenants; medians of {repeats}\n")
+    with TemporaryDirectory() as folder:
+        print_speeds(replaying.speeds(events, repeats, Path(folder)))
+    print_judging(judging.month(days), days)
+    with TemporaryDirectory() as folder:
+        print_memory(memory.memories(memory_events, Path(folder)), memory_events)
+
+
+def machine() -> str:
+    """Return the processor, cores, memory and versions in one line."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+    size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    versions = f"Python {platform.python_version()}, numpy {np.__version__}"
+    return f"{model}, {os.cpu_count()} cores, {size:.0f} GiB; {versions}"
+
+
+def print_speeds(rows: Iterable[Speed]) -> None:
+    """Print events per second, and JSON rows as a share of bare decoding, which comes first."""
+    print(f"{'replay':45}{'events/s':>12}{'of bare':>9}")
+    bare = 0.0
+    for row in rows:
+        bare = bare or row.rate
+        share = f"{row.rate / bare:9.2f}" if row.what.startswith("JSON") else ""
+        print(f"{row.what:45}{row.rate:12,.0f}{share}", flush=True)
+
+
+def print_judging(judged: judging.Judged, days: int) -> None:
+    """Print how long a month takes."""
+    each = judged.seconds / judged.panes * 1e3
+    print(f"\njudging {days} days of {judging.SLICES} slices: {judged.seconds:.1f} s, {each:.2f} ms a pane")
+    print(f"({judged.panes:,} panes, {judged.verdicts:,} verdicts)\n", flush=True)
+
+
+def print_memory(rows: Iterable[memory.Memory], events: int) -> None:
+    """Print resident memory at every quarter."""
+    marks = "".join(f"{events * quarter / memory.MARKS / 1e6:>8.3g} M" for quarter in range(1, memory.MARKS + 1))
+    print(f"{'resident MB after predictions':45}{marks}")
+    for row in rows:
+        print(f"{row.what:45}" + "".join(f"{size:>10.0f}" for size in row.resident), flush=True)
+
+
+if __name__ == "__main__":
+    main("--quick" in sys.argv[1:])
