@@ -159,7 +159,8 @@ class Join:
     def _sweep_outcomes(self, predictions: int, outcomes: int) -> None:
         e = self.outcomes["e"]
         awaited = ~self.outcomes["met"] & (predictions <= e + self.horizons.orphan)
-        self.outcomes.keep((outcomes <= e + self.horizons.outcomes) | (awaited & (outcomes <= e + self.horizons.join)))
+        soon = self.patient | (outcomes <= e + self.horizons.join)
+        self.outcomes.keep((outcomes <= e + self.horizons.outcomes) | (awaited & soon))
 
 
 def _admit(store: Store, ids: Ids, times: Times, memory: int) -> Admitted:

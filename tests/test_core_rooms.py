@@ -1,0 +1,159 @@
+"""The small rooms of the core against their slow, obvious versions: clock, store, tables of counts, state as bytes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock.policies.causes import Exemplar
+from interlock.streams import checkpoint
+from interlock.streams.clock import BEGINNING, Clock
+from interlock.streams.names import OVERFLOW, Names
+from interlock.streams.store import Store
+from interlock.streams.tally import EXEMPLARS, OpenCounts, fewest, tabulate
+
+
+@given(
+    times=st.lists(st.integers(0, 10_000), min_size=1, max_size=60),
+    lateness=st.integers(0, 500),
+    cut=st.integers(0, 60),
+)
+def test_effective_time_is_decided_event_by_event(times: list[int], lateness: int, cut: int) -> None:
+    ts = np.array(times, np.int64)
+    appended = np.full(len(ts), 9_000, np.int64)
+    clock = Clock(lateness)
+
+    parts = [clock.read(ts[:cut], appended[:cut]), clock.read(ts[cut:], appended[cut:])]
+
+    latest = None
+    for place, t in enumerate(min(value, 9_000) for value in times):
+        watermark = BEGINNING if latest is None else latest - lateness
+        found, row = (parts[0], place) if place < cut else (parts[1], place - cut)
+        assert found.watermark[row] == watermark
+        assert found.effective[row] == max(t, watermark)
+        assert found.late[row] == (t < watermark)
+        latest = t if latest is None else max(latest, t)
+    assert clock.watermark == (latest or 0) - lateness
+
+
+@given(chunks=st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=8), forget=st.integers(0, 240))
+def test_a_store_finds_what_a_dict_would(chunks: list[list[int]], forget: int) -> None:
+    """Keys collide in their lower bits on purpose; rows are forgotten in the middle."""
+    store, known = Store({"v": np.int32}), {}
+    for chunk in chunks:
+        h1 = np.array([key << 57 for key in chunk], np.uint64)
+        rows = store.append({"h1": h1, "h2": np.array(chunk, np.uint64), "e": np.arange(len(chunk))})
+        held = store.index(rows)
+        store["v"][rows] = rows
+        for key, row, found in zip(chunk, rows.tolist(), held.tolist(), strict=True):
+            assert found == known.setdefault(key, row)
+    if store.size:
+        keep = store["v"] >= forget
+        names = store["v"].copy()
+        store.keep(keep)
+        known = {key: row for key, row in known.items() if row >= forget}
+    keys = np.arange(41, dtype=np.uint64)
+
+    found = store.find(keys << np.uint64(57), keys)
+
+    for key in range(41):
+        assert (found[key] >= 0) == (key in known)
+        if found[key] >= 0:
+            assert store["v"][found[key]] == names[known[key]]
+
+
+def test_a_store_grows_past_its_first_size_and_survives_a_snapshot() -> None:
+    rng = np.random.default_rng(0)
+    h = rng.integers(0, 1 << 63, (2, 20_000), dtype=np.uint64)
+    store = Store({"v": np.int32})
+    for part in np.array_split(np.arange(20_000), 7):
+        store.index(store.append({"h1": h[0][part], "h2": h[1][part], "e": part, "v": part}))
+    again = Store({"v": np.int32})
+    again.restore(checkpoint.decode(checkpoint.encode(store.snapshot())))
+
+    for one in (store, again):
+        found = one.find(h[0], h[1])
+        assert (one["v"][found] == np.arange(20_000)).all()
+        assert (one.find(h[1], h[0]) == -1).all()
+
+
+def test_the_same_first_lane_is_another_id() -> None:
+    """64 bits may collide, or be made to; 128 decide."""
+    store = Store({})
+    rows = store.append(
+        {"h1": np.array([5, 5], np.uint64), "h2": np.array([1, 2], np.uint64), "e": np.zeros(2, np.int64)}
+    )
+
+    assert store.index(rows).tolist() == [0, 1]
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(-5, 5), st.integers(0, 3), st.integers(0, 1 << 40)), min_size=1, max_size=80),
+    far=st.booleans(),
+)
+def test_tabulate_counts_and_sums_exactly(rows: list[tuple[int, int, int]], far: bool) -> None:
+    """Also where the ranges of the keys multiply past 63 bits."""
+    scale = 1 << 45 if far else 1
+    keys = [np.array([a * scale for a, _, _ in rows], np.int64), np.array([b * scale for _, b, _ in rows], np.int64)]
+    weight = np.array([w for _, _, w in rows], np.int64)
+
+    found, (counts, sums) = tabulate(keys, [weight])
+
+    expected: dict[tuple[int, int], list[int]] = {}
+    for a, b, w in rows:
+        entry = expected.setdefault((a * scale, b * scale), [0, 0])
+        entry[0] += 1
+        entry[1] += w
+    got = {(int(a), int(b)): [int(n), int(s)] for a, b, n, s in zip(*found, counts, sums, strict=True)}
+    assert got == expected
+
+
+def exemplar(pane: int, key: int) -> Exemplar:
+    return Exemplar(pane, 1, '["a"]', key, f"e{key}", "r", 0, ("m", "1"))
+
+
+def test_of_many_exemplars_the_smallest_keys_stay_whatever_their_order() -> None:
+    many = [exemplar(pane, key) for pane in (1, 2) for key in range(30)]
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        shuffled = [many[place] for place in rng.permutation(len(many))]
+        halves = fewest(shuffled[:30]) + fewest(shuffled[30:])
+
+        kept = fewest(halves)
+
+        assert [x.key for x in kept if x.pane == 1] == list(range(EXEMPLARS))
+        assert [x.key for x in kept if x.pane == 2] == list(range(EXEMPLARS))
+
+
+def test_closing_takes_out_what_is_closed_and_keeps_the_rest() -> None:
+    opened = OpenCounts()
+    for pane in (3, 1, 2, 3):
+        opened.add((np.array([pane]), -1, 0, np.array([0]), np.array([7]), 4), np.array([10]))
+
+    closed, _ = opened.close(2)
+    rest, _ = opened.close(9)
+
+    assert closed[[0, 6]].tolist() == [[1, 2], [10, 10]]
+    assert rest[[0, 6]].tolist() == [[3], [20]]
+
+
+def test_names_past_the_limit_share_one_code_and_are_counted() -> None:
+    names = Names(3)
+
+    codes = [names.code(name) for name in ("a", "b", "c", "d", "a")]
+
+    assert codes == [1, 2, 0, 0, 1]
+    assert names.values[0] == OVERFLOW
+    assert names.overflowed == 2
+
+
+@pytest.mark.parametrize("place", [0, 20, 60, -1])
+def test_a_damaged_state_is_refused(place: int) -> None:
+    data = bytearray(checkpoint.encode({"a": np.arange(9), "b": [1, "x", None], "c": {3: 1.5}}))
+    assert checkpoint.decode(bytes(data))["c"] == {3: 1.5}
+    data[place] ^= 1
+
+    with pytest.raises(checkpoint.DamagedStateError):
+        checkpoint.decode(bytes(data))
+    with pytest.raises(checkpoint.DamagedStateError):
+        checkpoint.decode(bytes(data[: len(data) // 2]))
