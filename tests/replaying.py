@@ -70,7 +70,11 @@ def command(*arguments: object) -> tuple[int, str, str]:
 
 
 def replayed(
-    folder: Path, files: dict[str, Sequence[Path]], policy: str = POLICY, options: Sequence[object] = (), out: str = "out"
+    folder: Path,
+    files: dict[str, Sequence[Path]],
+    policy: str = POLICY,
+    options: Sequence[object] = (),
+    out: str = "out",
 ) -> Ran:
     """Replay files of the three topics by a policy's text, without ClickHouse unless `options` say so."""
     (folder / "policy.yaml").write_text(policy, "utf-8")

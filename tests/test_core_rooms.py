@@ -39,7 +39,8 @@ def test_effective_time_is_decided_event_by_event(times: list[int], lateness: in
 @given(chunks=st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=8), forget=st.integers(0, 240))
 def test_a_store_finds_what_a_dict_would(chunks: list[list[int]], forget: int) -> None:
     """Keys collide in their lower bits on purpose; rows are forgotten in the middle."""
-    store, known = Store({"v": np.int32}), {}
+    store = Store({"v": np.int32})
+    known: dict[int, int] = {}
     for chunk in chunks:
         h1 = np.array([key << 57 for key in chunk], np.uint64)
         rows = store.append({"h1": h1, "h2": np.array(chunk, np.uint64), "e": np.arange(len(chunk))})
@@ -47,11 +48,9 @@ def test_a_store_finds_what_a_dict_would(chunks: list[list[int]], forget: int) -
         store["v"][rows] = rows
         for key, row, found in zip(chunk, rows.tolist(), held.tolist(), strict=True):
             assert found == known.setdefault(key, row)
-    if store.size:
-        keep = store["v"] >= forget
-        names = store["v"].copy()
-        store.keep(keep)
-        known = {key: row for key, row in known.items() if row >= forget}
+    names = store["v"].copy()
+    store.keep(store["v"] >= forget)
+    known = {key: row for key, row in known.items() if row >= forget}
     keys = np.arange(41, dtype=np.uint64)
 
     found = store.find(keys << np.uint64(57), keys)

@@ -1,6 +1,7 @@
 """STREAM.md §2: which outcome meets which prediction, and what becomes of the others."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from interlock.policies.load import load_policy
 from interlock.policies.plan import ORPHANS, Plan, make_plan
 from interlock.streams.batch import Lines, Outcomes, Predictions, Wanted
-from interlock.streams.decode import outcome_decoder, prediction_decoder
+from interlock.streams.decode import Decoder, outcome_decoder, prediction_decoder
 from interlock.streams.pipeline import learned
 from interlock.streams.scoring import Scorer
 from interlock.streams.shard import Output, Shard
@@ -26,7 +27,7 @@ dedup_ttl: 5m
 labels: {join_ttl: 60m, orphan_ttl: 20m}
 slos: [{name: decision_ece_1h, objective: o, target: "<= 0.1", window: 1h, action_on_breach: notify}]
 """
-DECODE = {"predictions": prediction_decoder(Wanted(), b"k"), "outcomes": outcome_decoder(b"k")}
+DECODE: dict[str, Decoder[Any]] = {"predictions": prediction_decoder(Wanted(), b"k"), "outcomes": outcome_decoder(b"k")}
 
 
 @pytest.fixture
@@ -91,6 +92,7 @@ def test_a_pair_counts_when_the_later_one_came_marked_with_its_prediction(shard:
 def test_an_outcome_without_prediction_is_an_orphan_when_its_wait_ends(shard: Shard) -> None:
     feed(shard, "predictions", prediction("z", 0))
     feed(shard, "outcomes", outcome("nobody", 1))
+    out = Output()
     for minute in (15, 21, 200):
         feed(shard, "predictions", prediction(f"p{minute}", minute))
         out = feed(shard, "outcomes", outcome(f"p{minute}", minute))
