@@ -107,9 +107,7 @@ class Alarms:
         self.engaged: dict[int, Engagement] = {}
         self.floor: dict[int, int] = {}
 
-    def step(
-        self, pane: int, log_bad: Ints, nonempty: Mask, log_good: Callable[[int], Ints]
-    ) -> list[Transition]:
+    def step(self, pane: int, log_bad: Ints, nonempty: Mask, log_good: Callable[[int], Ints]) -> list[Transition]:
         """Judge one pane: evidence int64[S, K], which slots had any, and the mirrored evidence of a slot on demand."""
         self._window.advance(pane, log_bad, nonempty)
         changes = []

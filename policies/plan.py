@@ -75,7 +75,9 @@ class Series:
         """Name the series, uniquely in a policy: kind, rule, what it is split by, its filter."""
         by = f"by {','.join(self.by)}" if self.by else ""
         where = f"where {self.where.source}" if self.where else ""
-        return " ".join(part for part in (self.kind.value, self.rule, by, "high_impact" * self.high_impact, where) if part)
+        return " ".join(
+            part for part in (self.kind.value, self.rule, by, "high_impact" * self.high_impact, where) if part
+        )
 
     @property
     def paths(self) -> frozenset[str]:

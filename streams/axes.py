@@ -119,7 +119,9 @@ class CohortAxis:
         while self._next <= last:
             pane = self._next
             if self._resting(pane):
-                ahead = min((p for p in (self.made.next(pane), self.joined.next(pane)) if p is not None), default=last + 1)
+                ahead = min(
+                    (p for p in (self.made.next(pane), self.joined.next(pane)) if p is not None), default=last + 1
+                )
                 self._next = self._cohort = min(ahead, last + 1)
                 continue
             said += self._step(pane)
@@ -184,7 +186,11 @@ class CohortAxis:
         return self.machine.context.slo.resolved_indicator.startswith("decision_ece")
 
     def _labels(self, cohort: Cohort) -> tuple[int, int]:
-        table = np.stack(list(cohort.slices.values())) if cohort.slices else np.zeros((1, self.machine.measure.width), np.int64)
+        table = (
+            np.stack(list(cohort.slices.values()))
+            if cohort.slices
+            else np.zeros((1, self.machine.measure.width), np.int64)
+        )
         due, found = self.machine.measure.labels(table)
         return int(due.sum()), int(found.sum())
 

@@ -12,8 +12,6 @@ BEGINNING = -(1 << 62)
 """Watermark of a topic that has said nothing yet."""
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class Times:
     """Times of n events in offset order, int64[n] milliseconds: watermark before each event, effective time, late."""

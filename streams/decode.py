@@ -57,9 +57,7 @@ class Formats(NamedTuple, Generic[B]):
 class Decoder(Generic[B]):
     """Decodes the chunks of one topic; pure, so that any cutting into chunks gives the same rows and dead letters."""
 
-    def __init__(
-        self, topic: str, formats: Formats[B], finish: Callable[[B], B], max_skew: int | None = None
-    ) -> None:
+    def __init__(self, topic: str, formats: Formats[B], finish: Callable[[B], B], max_skew: int | None = None) -> None:
         """Use the factories below."""
         self._topic = topic
         self._formats = formats

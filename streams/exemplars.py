@@ -43,9 +43,7 @@ class Explainer:
                 found += self._exemplars(place, chunk, ts, (rows, counted.slices[place], reasons))
         return found
 
-    def _exemplars(
-        self, place: int, chunk: Chunk, ts: Ints, named: tuple[Rows, Ints, Sequence[str]]
-    ) -> list[Exemplar]:
+    def _exemplars(self, place: int, chunk: Chunk, ts: Ints, named: tuple[Rows, Ints, Sequence[str]]) -> list[Exemplar]:
         rows, slices, reasons = named
         batch = chunk.batch
         return [

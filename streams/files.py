@@ -35,7 +35,7 @@ class Reader:
         """Keep what is common to the files."""
         self._kind = kind
         self._run_start = run_start
-        self._mapping = mapping
+        self._mapping = None if mapping is None else mapping.of(kind)
         self._chunk_rows = chunk_rows
 
     def __call__(self, paths: Iterable[str | Path]) -> Iterator[Lines | Frame]:

@@ -65,7 +65,13 @@ class ChainState:
         self.reached, self.merged = dict(saved["reached"]), saved["merged"]
         self.waiting = [
             TallyRecord(
-                shard, chain, after, through, counts, tuple((m, v) for m, v in versions), tuple(slices),
+                shard,
+                chain,
+                after,
+                through,
+                counts,
+                tuple((m, v) for m, v in versions),
+                tuple(slices),
                 tuple(map(exemplar, found)),
             )
             for shard, chain, after, through, counts, versions, slices, found in saved["waiting"]

@@ -46,5 +46,3 @@ def _spell(value: float | bool) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(int(value)) if value.is_integer() else repr(value)
-
-

@@ -24,9 +24,8 @@ from interlock.streams.decode_columns import number_text
 
 GROUPS = ("features", "segment", "probabilities")
 ALL = "*"
-FIELDS = frozenset(name for kind in (Prediction, Outcome, AbuseReport) for name in kind.__struct_fields__) | {
-    "appended_at"
-}
+EVENTS: dict[str, type[msgspec.Struct]] = {"predictions": Prediction, "outcomes": Outcome, "abuse": AbuseReport}
+FIELDS = frozenset(name for kind in EVENTS.values() for name in kind.__struct_fields__) | {"appended_at"}
 TEXT_FIELDS = frozenset({
     "event_id", "model", "model_version", "category", "route", "variant", "control_id", "instance", "group_id",
     "trace_id", "batch_id", "subject", "source",
@@ -48,6 +47,12 @@ class Mapping:
 
     sources: dict[str, Source]
     rest: bool = False
+
+    def of(self, kind: str) -> "Mapping":
+        """Return the entries that one kind of event has fields for, so that one file maps all of a log's tables."""
+        fields = {*EVENTS[kind].__struct_fields__, "appended_at"}
+        ours = {path: source for path, source in self.sources.items() if path.partition(".")[0] in fields}
+        return Mapping(ours, self.rest and "features" in fields)
 
     def line(self, text: bytes) -> bytes:
         """Return a JSON event in our names; what is no JSON object is returned as it is, for the decoder to refuse."""

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -266,3 +267,19 @@ def test_a_mapped_column_that_is_not_there_is_named(tmp_path: Any) -> None:
 
     with pytest.raises(UserError, match="no column nope, which --map asks for; it has id, ts"):
         list(Reader("predictions", 0, load("score: nope", "m"))([path]))
+
+
+def test_one_mapping_serves_predictions_and_outcomes(tmp_path: Path) -> None:
+    """An entry for a field that one kind of event does not have is of no concern to it."""
+    mapping = load("event_id: id\nts: at\nscore: p_repaid\nlabel: repaid\nmodel: {const: loans}\n", "map.yaml")
+    made, said = tmp_path / "june.csv", tmp_path / "labels.csv"
+    made.write_text("id,at,p_repaid\n1,2026-06-01T00:00:00Z,0.5\n")
+    said.write_text("id,at,repaid\n1,2026-06-02T00:00:00Z,1\n")
+
+    predictions, dead = prediction_decoder(Wanted(), KEY)(next(Reader("predictions", 0, mapping)([made])))
+    outcomes, dead_outcomes = outcome_decoder(KEY)(next(Reader("outcomes", 0, mapping)([said])))
+
+    assert not dead + dead_outcomes
+    assert predictions.score.tolist() == [0.5]
+    assert outcomes.ids.text(0) == "1"
+    assert outcomes.label.value(0) == 1.0

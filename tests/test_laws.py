@@ -78,7 +78,10 @@ def run(events: History, cut: Cut, policy: str = POLICY) -> Run:
     """Run events through a pipeline, cut as told; a resumed pipeline starts from encoded state alone."""
     plan = make_plan(load_policy(policy.encode(), "laws.yaml"))
     feeds = {
-        "predictions": (chunks(events.predictions, cut.sizes, events.end), prediction_decoder(Wanted(paths=plan.paths), SECRET)),
+        "predictions": (
+            chunks(events.predictions, cut.sizes, events.end),
+            prediction_decoder(Wanted(paths=plan.paths), SECRET),
+        ),
         "outcomes": (chunks(events.outcomes, cut.sizes[::-1], events.end), outcome_decoder(SECRET)),
     }
     pipeline, heard, step = Pipeline(plan, None, SECRET, cut.shards), Yield(), 0
@@ -142,7 +145,13 @@ def straight(events: History) -> Run:
 
 def test_the_history_breaks_every_slo_and_releases_some(straight: Run) -> None:
     """Otherwise equality would say little."""
-    for slo in (b"ood_rate_6h", b"ood_recall_12h", b"decision_ece_6h", b"decision_ece_p95_6h", b"never_event_violations"):
+    for slo in (
+        b"ood_rate_6h",
+        b"ood_recall_12h",
+        b"decision_ece_6h",
+        b"decision_ece_p95_6h",
+        b"never_event_violations",
+    ):
         assert any(slo in line and b'"engaged"' in line for line in straight.controls.splitlines()), slo
     assert b'"released"' in straight.controls
     for state in (b"met", b"at_risk", b"breached", b"insufficient"):
