@@ -101,7 +101,7 @@ class Context:
 
 
 def slice_text(name: str, paths: Sequence[str]) -> str:
-    """Return a slice as people write it: `tenant=acme,region=eu`; `,`, `=` and `\\` in values are escaped."""
+    r"""Return a slice as people write it: `tenant=acme,region=eu`; `,`, `=` and `\` in values are escaped."""
     if not name.startswith("["):
         return name
     parts = zip(paths, json.loads(name), strict=True)

@@ -14,7 +14,6 @@ from interlock.policies.measures import Measure
 from interlock.policies.window import PaneWindow
 from interlock.records import State, Verdict
 
-
 Ints = NDArray[np.int64]
 
 
@@ -77,18 +76,30 @@ def _worst(story: Story) -> dict[str, object]:
 
 def _missing(story: Story, state: State) -> str | None:
     """Return what a verdict lacks, in words."""
-    context, sums = story.context, story.row[None]
+    blind = _blind(story.context)
+    if blind is not None:
+        return blind
+    match state:
+        case "no_data":
+            return "no predictions in the time that counts"
+        case "unidentified":
+            return _unidentified(story.context)
+        case "insufficient":
+            return _insufficient(story)
+    return None
+
+
+def _blind(context: Context) -> str | None:
     indicator = context.slo.resolved_indicator
     if indicator in ("ood_recall", "ood_rate") and not context.learned.scores_ood:
         return "no reference, and no ood_score with ood.threshold: nothing can be scored"
     if indicator == "unseen_rate" and not context.learned.reference_id:
         return "no reference: no value can be told to be new"
-    if state == "no_data":
-        return "no predictions in the time that counts"
-    if state == "unidentified":
-        return _unidentified(context)
-    if state != "insufficient":
-        return None
+    return None
+
+
+def _insufficient(story: Story) -> str:
+    context, sums = story.context, story.row[None]
     due, found = (int(x[0]) for x in story.measure.labels(sums))
     if found < context.policy.labels.coverage * due:
         return f"labels missing: {found} of {due}"

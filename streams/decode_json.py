@@ -44,6 +44,8 @@ class JsonReader:
         faults: Faults = {}
         if texts and max(map(len, texts)) > MAX_EVENT_BYTES:
             texts = [self._within(text, row, faults) for row, text in enumerate(texts)]
+        if not all(map(bytes.isascii, texts)):  # what is skipped while decoding must be text all the same
+            texts = [self._text(text, row, faults) for row, text in enumerate(texts)]
         events: list[Any] = []
         rest = iter(texts)
         while True:
@@ -60,6 +62,14 @@ class JsonReader:
             return text
         faults[row] = Bad("too_large", f"$: expected at most {MAX_EVENT_BYTES} bytes, got {len(text)}")
         return b""
+
+    def _text(self, text: bytes, row: int, faults: Faults) -> bytes:
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            faults[row] = Bad("not_utf8", f"$: {error}")
+            return b""
+        return text
 
     def _slow(self, text: bytes, row: int, faults: Faults) -> Any:
         if row in faults:

@@ -78,11 +78,13 @@ class Join:
 
     def admit_predictions(self, ids: Ids, times: Times) -> Admitted:
         """Enter predictions; repeats of a remembered id are not fresh."""
-        return _admit(self.predictions, ids, times, self.horizons.predictions)
+        return _admit(
+            self.predictions, ids, times, self.horizons.predictions
+        )  # met or not: outcomes find only the first
 
     def admit_outcomes(self, ids: Ids, times: Times) -> Admitted:
-        """Enter outcomes; repeats of a remembered id are not fresh."""
-        return _admit(self.outcomes, ids, times, self.horizons.outcomes)
+        """Enter outcomes; repeats of a remembered id are not fresh, and one that still waits is remembered."""
+        return _admit(self.outcomes, ids, times, self.horizons.outcomes, waits=True)
 
     def meet_outcomes(self, predictions: Rows) -> Pairs:
         """Match predictions just entered with outcomes that were waiting for them."""
@@ -96,13 +98,18 @@ class Join:
         found = self.predictions.find(*self._keys(self.outcomes, outcomes))
         outcomes, found = outcomes[found >= 0], found[found >= 0]
         taken = self.predictions["met"][found]
-        self.outcomes["met"][outcomes[taken]] = True
-        return self._match(found[~taken], outcomes[~taken]), int(taken.sum())
+        pairs = self._match(found[~taken], outcomes[~taken])
+        late = np.setdiff1d(outcomes[self.predictions["met"][found]], pairs.outcome)
+        self.outcomes["met"][late] = True
+        return pairs, len(late)
 
     def _match(self, predictions: Rows, outcomes: Rows) -> Pairs:
         made, said = self.predictions["e"][predictions], self.outcomes["e"][outcomes]
         near = (said <= made + self.horizons.join) & (made <= said + self.horizons.orphan)
         predictions, outcomes = predictions[near], outcomes[near]
+        for column in (0, 1):  # an id may come twice in a chunk, its first memory gone: the first of a row counts
+            first = np.sort(np.unique((predictions, outcomes)[column], return_index=True)[1])
+            predictions, outcomes = predictions[first], outcomes[first]
         self.predictions["met"][predictions] = True
         self.outcomes["met"][outcomes] = True
         return Pairs(predictions, outcomes)
@@ -134,16 +141,16 @@ class Join:
         self._sweep = dict(saved["sweep"])
 
     def sweep(self, predictions: int, outcomes: int) -> int:
-        """Forget what no watermark allows to match any more; return how many predictions went unmatched too early.
+        """Forget what no watermark allows to match any more; return how many went unmatched too early.
 
-        Those are predictions past `join_ttl` by their own watermark while the outcomes have fallen silent.
+        Those are past `join_ttl` by their own topic's watermark while the other topic has fallen silent.
         """
         evicted = 0
         if self.predictions.size > self._sweep["predictions"]:
             evicted = self._sweep_predictions(predictions, outcomes)
             self._sweep["predictions"] = 2 * self.predictions.size + SWEEP
         if self.outcomes.size > self._sweep["outcomes"]:
-            self._sweep_outcomes(predictions, outcomes)
+            evicted += self._sweep_outcomes(outcomes)
             self._sweep["outcomes"] = 2 * self.outcomes.size + SWEEP
         return evicted
 
@@ -156,18 +163,22 @@ class Join:
         self.predictions.keep(keep)
         return int(early.sum()) if self.joins else 0
 
-    def _sweep_outcomes(self, predictions: int, outcomes: int) -> None:
+    def _sweep_outcomes(self, outcomes: int) -> int:
         e = self.outcomes["e"]
-        awaited = ~self.outcomes["met"] & (predictions <= e + self.horizons.orphan)
         soon = self.patient | (outcomes <= e + self.horizons.join)
-        self.outcomes.keep((outcomes <= e + self.horizons.outcomes) | (awaited & soon))
+        keep = (outcomes <= e + self.horizons.outcomes) | (~self.outcomes["met"] & soon)
+        lost = int((~keep & ~self.outcomes["met"]).sum())
+        self.outcomes.keep(keep)
+        return lost
 
 
-def _admit(store: Store, ids: Ids, times: Times, memory: int) -> Admitted:
+def _admit(store: Store, ids: Ids, times: Times, memory: int, *, waits: bool = False) -> Admitted:
     rows = store.append({"h1": ids.h1, "h2": ids.h2, "e": times.effective})
     held = store.index(rows)
     again = held != rows
     expired = again & (times.watermark > store["e"][held] + memory)
+    if waits:
+        expired &= store["met"][held]
     for place in np.flatnonzero(expired).tolist():
         held[place] = _take_over(store, int(rows[place]), times.watermark[place] - memory)
     fresh = held == rows

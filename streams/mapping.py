@@ -65,7 +65,11 @@ class Mapping:
     def event(self, theirs: dict[str, Any]) -> dict[str, Any]:
         """Return one event in our names."""
         used = {source.partition(".")[0] for source in self.sources.values() if isinstance(source, str)}
-        ours = {name: value for name, value in theirs.items() if name not in used or name in FIELDS - set(self.sources)}
+        ours = {
+            name: value
+            for name, value in theirs.items()
+            if name not in self.sources and (name not in used or name in FIELDS)
+        }
         if self.rest:
             moved = {name: ours.pop(name) for name in [*ours] if name not in FIELDS}
             _group(ours, "features").update(moved)

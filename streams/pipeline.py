@@ -66,15 +66,15 @@ class Pipeline:
         self._controls: list[Control] = []
         self._order = {slo.name: place for place, slo in enumerate(plan.policy.slos)}
 
-    def read(self, topic: str, batch: Batch) -> Yield:
-        """Take in a chunk of a topic."""
+    def read(self, batch: Batch) -> Yield:
+        """Take in a chunk of the topic that its kind says."""
         output = Output()
         for shard, part in self._spread(batch):
-            output.extend(self.intake(shard, topic, part))
+            output.extend(self.intake(shard, part))
         return self._judge(output)
 
     @staticmethod
-    def intake(shard: Shard, topic: str, part: Batch) -> Output:
+    def intake(shard: Shard, part: Batch) -> Output:
         """Give a shard its part of a chunk."""
         match part:
             case Predictions():

@@ -111,7 +111,7 @@ def replay(
             outputs.write_dead(dead, inputs.run_start)
             summary.counters.update(letter.reason for letter in dead)
             summary.counters["dead_letters"] += len(dead)
-            made = pipeline.read(topic, batch)
+            made = pipeline.read(batch)
             events += batch.rows() + len(dead)
         _pass_on(made, summary, outputs)
         progress(events)

@@ -107,10 +107,10 @@ class Shard:
             self.counters["revision_ignored"] += int(revised.sum())
             self.counters["duplicate"] += int((~admitted.fresh & ~revised).sum())
             self.counters["late"] += int((times.late & admitted.fresh).sum())
-            self.counters["outcomes"] += len(admitted.rows)
             self._remember_labels(batch.take(admitted.fresh), admitted.rows)
             pairs, repeats = self.join.meet_predictions(admitted.rows)
             self.counters["duplicate"] += repeats
+            self.counters["outcomes"] += len(admitted.rows) - repeats
             self._count_pairs(pairs)
         return self._advance(Output())
 

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +71,7 @@ def command(*arguments: object) -> tuple[int, str, str]:
 
 def replayed(
     folder: Path,
-    files: dict[str, Sequence[Path]],
+    files: Mapping[str, Sequence[Path]],
     policy: str = POLICY,
     options: Sequence[object] = (),
     out: str = "out",

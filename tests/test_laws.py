@@ -94,7 +94,7 @@ def run(events: History, cut: Cut, policy: str = POLICY) -> Run:
             made = pipeline.end(topic)
         else:
             batch: Batch = decode(chunk)[0]  # type: ignore[operator]
-            made = pipeline.read(topic, batch)
+            made = pipeline.read(batch)
         add(heard, made)
         step += 1
         if step in cut.resume:

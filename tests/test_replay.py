@@ -103,7 +103,7 @@ def decoded(texts: Sequence[bytes]) -> list[Event]:
 
 def flat(event: Event) -> Event:
     """Return an event with dotted names in place of nested fields."""
-    found = {}
+    found: Event = {}
     for name, value in event.items():
         below = value.items() if isinstance(value, dict) else [("", value)]
         found |= {f"{name}.{key}" if key else name: one for key, one in below}
@@ -342,9 +342,9 @@ def test_unordered_files_count_as_late_and_lose_nothing_and_sort_mends_them(tmp_
     expected = ordered.said()
     rng = np.random.default_rng(5)
     shuffled = [[rows[i] for i in rng.permutation(900).tolist()] for rows in (made, said)]
-    late = replay_lines(tmp_path, *shuffled)
+    late = replay_lines(tmp_path, shuffled[0], shuffled[1])
     lateness = late.counted("late")
-    mended = replay_lines(tmp_path, *shuffled, options=["--sort"])
+    mended = replay_lines(tmp_path, shuffled[0], shuffled[1], options=["--sort"])
 
     assert lateness > 1000
     assert mended.counted("late") == 0

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc
@@ -114,9 +115,8 @@ def test_bad_abuse_reports_are_dead_letters(tmp_path: Path) -> None:
 
 
 def test_a_column_of_nan_and_infinities_is_refused_row_by_row(tmp_path: Path) -> None:
-    rows = [
-        flat(i, **fields) for i, fields in enumerate(({}, {"score": float("nan")}, {"ood_score": float("inf")}, {}))
-    ]
+    odd: list[dict[str, Any]] = [{}, {"score": float("nan")}, {"ood_score": float("inf")}, {}]
+    rows = [flat(i, **fields) for i, fields in enumerate(odd)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
     ran = replayed(tmp_path, {"predictions": [tmp_path / "p.parquet"]})
 
@@ -403,7 +403,7 @@ def test_what_is_no_policy_at_all_exits_1_without_a_traceback(tmp_path: Path, te
         (b"nonsense of some length", "not a reference file"),
         (b"ILK-REF\n", "cut short"),
         (b"ILK-REF\n" + bytes(60), "format version 0"),
-        (b"ILK-REF\n\x00\x01" + bytes(60), "damaged or cut short"),
+        (b"ILK-REF\n\x01\x00" + bytes(60), "damaged or cut short"),
     ],
 )
 def test_a_broken_reference_is_one_line(tmp_path: Path, content: bytes | None, said: str) -> None:

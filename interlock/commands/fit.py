@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from interlock.commands.inputs import read_mapping
 from interlock.detectors.surprisal import SCALE
 from interlock.errors import UserError
 from interlock.streams.batch import Chunk, Frame, Lines
@@ -19,7 +20,6 @@ from interlock.streams.files import Reader
 from interlock.streams.fit import learn
 from interlock.streams.fit_files import Gathered, feature_names, gather
 from interlock.streams.fit_rows import Rows
-from interlock.streams.mapping import load as load_mapping
 from interlock.streams.reference import Reference, save
 
 _APPENDED = 0  # of no consequence here: only shards compare an event's time with its append time
@@ -47,7 +47,7 @@ def fit(  # noqa: PLR0913, PLR0917 - the options of a command
 
     Example: interlock fit --predictions may*.jsonl --outcomes labels.csv -o m.ref
     """
-    mapping = None if map_file is None else load_mapping(_read(map_file), str(map_file))
+    mapping = read_mapping(map_file)
     read = Reader("predictions", _APPENDED, mapping)
     read_outcomes = Reader("outcomes", _APPENDED, mapping)
     names = feature_names(_shown(read(predictions), "features"))
@@ -59,13 +59,6 @@ def fit(  # noqa: PLR0913, PLR0917 - the options of a command
     for warning in _warnings(gathered, reference):
         typer.echo(f"warning: {warning}", err=True)
     _print_json(output, reference) if as_json else _print_lines(output, reference)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
 
 
 def _shown(chunks: Iterable[Chunk], what: str) -> Iterator[Chunk]:

@@ -33,5 +33,7 @@ def read_mapping(path: Path | None) -> Mapping | None:
         return None
     try:
         return load(path.read_text("utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
