@@ -95,7 +95,8 @@ class Shard:
             if not admitted.fresh.all():
                 self.counters["duplicate"] += int((~admitted.fresh).sum())
                 batch, times = batch.take(admitted.fresh), times.take(admitted.fresh)
-            self._count(batch, times, admitted.rows, output)
+            if batch.rows():
+                self._count(batch, times, admitted.rows, output)
         return self._advance(output)
 
     def outcomes(self, batch: Outcomes) -> Output:

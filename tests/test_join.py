@@ -125,6 +125,17 @@ def test_a_repeated_prediction_within_join_ttl_is_a_duplicate_and_after_it_a_new
     assert shard.counters["predictions"] == 5
 
 
+@pytest.mark.parametrize("topic", ["predictions", "outcomes"])
+def test_a_chunk_of_nothing_but_repeats_changes_a_counter_only(shard: Shard, topic: str) -> None:
+    events = [prediction("a", 0), prediction("b", 1)] if topic == "predictions" else [outcome("a", 0), outcome("b", 1)]
+    feed(shard, topic, *events)
+    before = shard.counters[topic]
+
+    feed(shard, topic, *events)
+
+    assert (shard.counters["duplicate"], shard.counters[topic]) == (2, before)
+
+
 def test_a_correction_is_counted_and_restates_nothing_yet(shard: Shard) -> None:
     feed(shard, "predictions", prediction("a", 0))
     feed(shard, "outcomes", outcome("a", 1), outcome("a", 2, revision=1))

@@ -6,6 +6,7 @@ excepted cases (late, evicted, overflow) occurred.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import msgspec
 import numpy as np
@@ -133,17 +134,19 @@ def same(found: Run, expected: Run) -> None:
     assert found.controls == expected.controls
 
 
-@pytest.fixture(scope="module")
+@cache
 def events() -> History:
+    """Return the history; not a fixture, since Hypothesis would print all of it beside a failure."""
     return history(seed=7, hours=40, per_hour=240)
 
 
-@pytest.fixture(scope="module")
-def straight(events: History) -> Run:
-    return run(events, Cut())
+@cache
+def straight() -> Run:
+    """Return what a straight run says."""
+    return run(events(), Cut())
 
 
-def test_the_history_breaks_every_slo_and_releases_some(straight: Run) -> None:
+def test_the_history_breaks_every_slo_and_releases_some() -> None:
     """Otherwise equality would say little."""
     for slo in (
         b"ood_rate_6h",
@@ -152,53 +155,51 @@ def test_the_history_breaks_every_slo_and_releases_some(straight: Run) -> None:
         b"decision_ece_p95_6h",
         b"never_event_violations",
     ):
-        assert any(slo in line and b'"engaged"' in line for line in straight.controls.splitlines()), slo
-    assert b'"released"' in straight.controls
+        assert any(slo in line and b'"engaged"' in line for line in straight().controls.splitlines()), slo
+    assert b'"released"' in straight().controls
     for state in (b"met", b"at_risk", b"breached", b"insufficient"):
-        assert b'"state":"' + state + b'"' in straight.verdicts
+        assert b'"state":"' + state + b'"' in straight().verdicts
 
 
 @given(sizes=st.lists(st.integers(1, 4000), min_size=1, max_size=5).filter(lambda s: sum(s) / len(s) > 40))
 @settings(max_examples=6)
-def test_any_chunking_says_the_same(events: History, straight: Run, sizes: list[int]) -> None:
-    same(run(events, Cut(sizes)), straight)
+def test_any_chunking_says_the_same(sizes: list[int]) -> None:
+    same(run(events(), Cut(sizes)), straight())
 
 
 @pytest.mark.parametrize("shards", [2, 3, 16])
-def test_any_number_of_partitions_says_the_same(events: History, straight: Run, shards: int) -> None:
-    same(run(events, Cut((997,), shards)), straight)
+def test_any_number_of_partitions_says_the_same(shards: int) -> None:
+    same(run(events(), Cut((997,), shards)), straight())
 
 
 @given(order=st.lists(st.booleans(), min_size=4, max_size=60))
 @settings(max_examples=6)
-def test_any_interleaving_of_topics_says_the_same(events: History, straight: Run, order: list[bool]) -> None:
-    same(run(events, Cut((701,), 1, order)), straight)
+def test_any_interleaving_of_topics_says_the_same(order: list[bool]) -> None:
+    same(run(events(), Cut((701,), 1, order)), straight())
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_one_topic_wholly_before_the_other_says_the_same(events: History, straight: Run, first: int) -> None:
-    same(run(events, Cut((997,), 3, [bool(first)] * 1000)), straight)
+def test_one_topic_wholly_before_the_other_says_the_same(first: int) -> None:
+    same(run(events(), Cut((997,), 3, [bool(first)] * 1000)), straight())
 
 
 @given(resume=st.lists(st.integers(1, 90), min_size=1, max_size=6, unique=True), shards=st.sampled_from([1, 3]))
 @settings(max_examples=6)
-def test_stopping_and_resuming_anywhere_says_the_same(
-    events: History, straight: Run, resume: list[int], shards: int
-) -> None:
-    same(run(events, Cut((311,), shards, (), resume)), straight)
+def test_stopping_and_resuming_anywhere_says_the_same(resume: list[int], shards: int) -> None:
+    same(run(events(), Cut((311,), shards, (), resume)), straight())
 
 
 @given(seed=st.integers(0, 2**16))
 @settings(max_examples=4)
-def test_any_record_delivered_twice_counts_once(events: History, straight: Run, seed: int) -> None:
-    doubled = repeated(events, np.random.default_rng(seed))
+def test_any_record_delivered_twice_counts_once(seed: int) -> None:
+    doubled = repeated(events(), np.random.default_rng(seed))
 
     again = run(doubled, Cut((503,), 3))
 
     assert again.counters["duplicate"] == len(doubled.predictions) + len(doubled.outcomes) - len(
-        events.predictions
-    ) - len(events.outcomes)
-    same(again, straight)
+        events().predictions
+    ) - len(events().outcomes)
+    same(again, straight())
 
 
 def repeated(events: History, rng: np.random.Generator) -> History:
@@ -212,18 +213,18 @@ def repeated(events: History, rng: np.random.Generator) -> History:
     return History(twice(events.predictions), twice(events.outcomes), events.end)
 
 
-def test_events_out_of_order_within_lateness_say_the_same(events: History, straight: Run) -> None:
+def test_events_out_of_order_within_lateness_say_the_same() -> None:
     """A producer's disorder below `lateness` is not seen at all."""
-    shuffled = events.shuffled(np.random.default_rng(3), within_ms=4 * 60_000)
+    shuffled = events().shuffled(np.random.default_rng(3), within_ms=4 * 60_000)
 
-    same(run(shuffled, Cut((419,), 2)), straight)
+    same(run(shuffled, Cut((419,), 2)), straight())
 
 
-def test_late_events_are_counted_and_not_lost(events: History) -> None:
+def test_late_events_are_counted_and_not_lost() -> None:
     """Beyond `lateness` equality is not claimed, and the counter says so; nothing is dropped."""
-    shuffled = events.shuffled(np.random.default_rng(3), within_ms=40 * 60_000)
+    shuffled = events().shuffled(np.random.default_rng(3), within_ms=40 * 60_000)
 
     late = run(shuffled, Cut())
 
     assert late.counters["late"] > 0
-    assert late.counters["predictions"] == len(events.predictions)
+    assert late.counters["predictions"] == len(events().predictions)
