@@ -172,17 +172,19 @@ class NeverMachine:
             n=n,
             label_coverage=None,
             target=str(context.slo.target),
-            evidence=self._evidence(ledger, violations, n),
+            evidence=self._evidence(ledger, state, n),
             policy_digest=context.policy.digest,
         )
 
-    def _evidence(self, ledger: Ledger, violations: int, n: int) -> dict[str, object]:
+    def _evidence(self, ledger: Ledger, state: State, n: int) -> dict[str, object]:
         if not self.rules:
             return {"reason": "no never-event is defined"}
         names = ("violations", "decided", "undecided")
         rules = {r.name: dict(zip(names, ledger.counts[i].tolist(), strict=True)) for i, r in enumerate(self.rules)}
         told: dict[str, object] = {"rules": rules}
-        if not violations:
+        if state == "no_data":
+            told["reason"] = "no decided opportunity in the time that counts"
+        if not ledger.counts[:, VIOLATION].any():
             told["rate_upper_bound"] = rate_bound(n)
         if ledger.broken:
             told["first"] = dict(zip(("ts", "event", "rule"), ledger.broken, strict=True))

@@ -126,7 +126,8 @@ class P95Machine:
     def _act(self, verdict: Verdict, one: Transition, sums: Ints) -> Control:
         scope, controls = self._scope(one.slot), self.inner.controls
         told = evidence(self.inner.story(one.slot, sums[one.slot]), "breached")
-        cause = Cause(verdict.ts, verdict.verdict_id, sentence(verdict, one.change), told)
+        about = verdict.model_copy(update={"scope": scope, "evidence": told})
+        cause = Cause(verdict.ts, verdict.verdict_id, sentence(about, one.change), told)
         if one.change is Change.ENGAGED:
             return controls.engage(scope, cause)
         return controls.release(scope, cause) if one.change is Change.RELEASED else controls.update(scope, cause)

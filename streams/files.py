@@ -56,7 +56,7 @@ class Reader:
 
     def _rows(self, path: Path) -> Iterator[list[bytes] | pa.RecordBatch]:
         try:
-            if path.stat().st_size == 0:
+            if path.is_file() and path.stat().st_size == 0:  # a pipe has no size
                 return
             yield from self._parsed(path)
         except FileNotFoundError:
