@@ -108,11 +108,11 @@ def replay_lines(
     return ran
 
 
-ENDS = ("predictions", "outcomes", "abuse", "duplicate", "other_model", "dead_letters")
+ENDS = ("predictions", "outcomes", "abuse", "duplicate", "revision_ignored", "other_model", "dead_letters")
 
 
 def assert_all_accounted(ran: Ran, events: int) -> None:
-    """Every event read is a prediction, an outcome, a report, a duplicate, another model's or a dead letter, once."""
+    """Every event read is a prediction, an outcome, a report, a repeat, a correction, another model's or dead, once."""
     assert sum(ran.counted(name) for name in ENDS) == events, ran.run()["counters"]
     assert ran.counted("dead_letters") == len(ran.dead())
     waited = sum(ran.counted(name) for name in ("joined", "orphan", "waiting_outcomes"))

@@ -175,18 +175,9 @@ def test_foreign_names_with_a_map_give_the_same_bytes(
 ) -> None:
     (tmp_path / "out.yaml").write_text(MAP)
     files = {topic: [mapped(write)(tmp_path / topic, rows)] for topic, rows in events.items()}
-    if write in (as_csv, as_parquet):
-        files = {topic: [padded(topic, events[topic], tmp_path, write)] for topic in files}
     ran = replayed(tmp_path, files, CLAIMS, ("--no-clickhouse", "--map", tmp_path / "out.yaml"))
 
     assert ran.said() == straight.said()
-
-
-def padded(topic: str, rows: Rows, folder: Path, write: Callable[[Path, Rows], Path]) -> Path:
-    """Write columns under foreign names, among them those of the other topic: one map serves both."""
-    empty = dict.fromkeys(THEIRS.values())
-    named = [{THEIRS.get(name, name): value for name, value in flat(row).items() if name != "model"} for row in rows]
-    return write(folder / topic, [empty | row for row in named])
 
 
 def test_several_files_in_order_are_one_file(tmp_path: Path, events: dict[str, list[Event]], straight: Ran) -> None:
@@ -366,10 +357,13 @@ def test_sorting_orders_several_files_of_any_format_as_one(
     assert ran.said()[0] == straight.said()[0]
 
 
-def test_sorting_keeps_dead_letters_and_their_places(tmp_path: Path) -> None:
-    rows: list[Event | bytes] = [prediction(5), b"junk", prediction(3), prediction(4, score=2)]
-    ran = replay_lines(tmp_path, rows, [b"{}"], options=["--sort"])
+def test_sorting_keeps_the_dead_letters_of_every_file_and_their_places(tmp_path: Path) -> None:
+    first = lines(tmp_path / "1.jsonl", [prediction(5), b"junk"])
+    second = lines(tmp_path / "2.jsonl", [prediction(3), prediction(4, score=2)])
+    files = {"predictions": [first, second], "outcomes": [lines(tmp_path / "o.jsonl", [b"{}"])]}
+    ran = replayed(tmp_path, files, options=["--no-clickhouse", "--sort"])
 
+    assert_all_accounted(ran, 5)
     assert sorted((x["topic"], x["offset"], x["reason"]) for x in ran.lines("dead-letters")) == [
         ("outcomes", 0, "missing_field"),
         ("predictions", 1, "not_json"),

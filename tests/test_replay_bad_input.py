@@ -152,15 +152,29 @@ def test_an_event_twice_counts_once(tmp_path: Path) -> None:
     assert ran.said() == expected
 
 
-def test_an_outcome_that_comes_again_after_hours_counts_once(tmp_path: Path) -> None:
-    """Its first delivery is forgotten by then; its prediction is not, and has its label."""
+@pytest.mark.parametrize("files", [1, 2])
+def test_an_outcome_that_comes_again_after_hours_counts_once(tmp_path: Path, files: int) -> None:
+    """Its first delivery is forgotten by then, unless both come in one chunk; its prediction has its label."""
     made: list[Event | bytes] = [prediction(i) for i in range(600)]
     said: list[Event | bytes] = [outcome(i) for i in range(600)]
     again = outcome(3) | {"ts": START + 8 * HOUR}
     expected = replay_lines(tmp_path, made, said).said()
-    ran = replay_lines(tmp_path, made, [*said[:460], again, *said[460:]])
+    parts = [[*said[:460], again, *said[460:]]] if files == 1 else [said[:460], [again, *said[460:]]]
+    paths = [lines(tmp_path / f"o{i}.jsonl", part) for i, part in enumerate(parts)]
+    ran = replayed(tmp_path, {"predictions": [tmp_path / "p.jsonl"], "outcomes": paths})
 
+    assert_all_accounted(ran, 1201)
     assert (ran.counted("outcomes"), ran.counted("duplicate"), ran.counted("joined")) == (600, 1, 600)
+    assert ran.said() == expected
+
+
+def test_corrections_are_counted_and_change_nothing_yet(tmp_path: Path) -> None:
+    made: list[Event | bytes] = [prediction(i) for i in range(300)]
+    said: list[Event | bytes] = [outcome(i) for i in range(300)]
+    expected = replay_lines(tmp_path, made, said).said()
+    ran = replay_lines(tmp_path, made, [*said[:9], outcome(3) | {"revision": 1, "ts": START + 1_200_000}, *said[9:]])
+
+    assert (ran.counted("outcomes"), ran.counted("duplicate"), ran.counted("revision_ignored")) == (300, 0, 1)
     assert ran.said() == expected
 
 
