@@ -1,0 +1,27 @@
+"""Is anyone there? Asked of an address before a client is made, whose own attempts leave threads and sockets behind."""
+
+import socket
+import struct
+
+API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)
+"""A request that every Kafka answers: its size, what is asked (ApiVersions), in version 0, number 1, by nobody."""
+
+
+def connects(host: str, port: int, timeout: float = 1.0) -> bool:
+    """Whether something listens at an address; `timeout` is in seconds."""
+    try:
+        socket.create_connection((host, port), timeout).close()
+    except OSError:
+        return False
+    return True
+
+
+def answers(host: str, port: int, timeout: float = 2.0) -> bool:
+    """Whether a Kafka without TLS answers at an address; `timeout` is in seconds."""
+    try:
+        with socket.create_connection((host, port), timeout) as connection:
+            connection.sendall(API_VERSIONS)
+            answer = connection.recv(8, socket.MSG_WAITALL)  # its size, and the number of our request
+    except OSError:
+        return False
+    return answer[4:] == struct.pack(">i", 1)
