@@ -1,0 +1,86 @@
+"""What `interlock worker` runs: the Faust app and its health page, until a signal, through a broker's absence."""
+
+import asyncio
+import gc
+import logging
+import signal
+from dataclasses import dataclass
+
+import typer
+
+from interlock.errors import FindingError, UserError
+from interlock.streams.app import Group, run
+from interlock.streams.health import Health
+from interlock.streams.live import Layout, Setup
+from interlock.streams.topics import STAMPS
+from interlock.streams.topics import Layout as Topics
+from interlock.streams.topics_admin import partitions_of, verify
+from interlock.streams.worker import Pace, Worker
+
+GARBAGE = 50_000, 20, 20
+"""When to collect cycles: a fetched chunk makes ten thousand objects that are in none, which Python's own setting would
+search 15 times (measured: a fifth of a worker's time)."""
+
+log = logging.getLogger("interlock.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a worker was started; times in seconds."""
+
+    bootstrap: str
+    prefix: str
+    group: str
+    listen: str
+    pace: Pace
+    session: float
+
+
+def layout_of(options: Options, *, allow_create_time: bool) -> Layout:
+    """Verify the topics; return their partitions.
+
+    Raises:
+        Unreachable: no broker answers.
+        FindingError: topics are missing, or are not what counting rests on; a line each.
+    """
+    lines = verify(options.bootstrap, Topics(options.prefix))
+    if allow_create_time:
+        lines = [line for line in lines if STAMPS not in line]
+    if lines:
+        raise FindingError(lines)
+    count = partitions_of(options.bootstrap, options.prefix)
+    return Layout(*(count[options.prefix + topic] for topic in ("predictions", "tallies", "control")))
+
+
+def serve(setup: Setup, options: Options) -> None:
+    """Run until SIGTERM or SIGINT; UserError for what a person must mend."""
+    host, _, port = options.listen.rpartition(":")
+    if not port.isdigit():
+        raise UserError(f"--listen: found {options.listen!r}; expected host:port")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("interlock").setLevel(logging.INFO)
+    for noisy in (
+        "aiokafka",
+        "faust",
+        "mode",
+        "interlock.streams",
+    ):  # what matters of theirs is in our metrics, or stops us
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    gc.freeze()  # what is loaded stays
+    gc.set_threshold(*GARBAGE)
+    asyncio.run(_serve(setup, options, (host, int(port))))
+
+
+async def _serve(setup: Setup, options: Options, listen: tuple[str, int]) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    servers = options.bootstrap.split(",")
+    worker = Worker(setup, {"bootstrap_servers": servers}, options.prefix, options.pace)
+    health = Health(worker)
+    await health.start(*listen)
+    typer.echo(f"worker of {options.group}: http://{health.address}/health")
+    try:
+        await run(worker, Group(options.group, servers, options.prefix, options.session), stop)
+    finally:
+        await health.stop()

@@ -1,0 +1,197 @@
+"""The Faust app: agents that hand fetched chunks to the worker, and timers. The only file of ours that imports faust itself."""
+
+import asyncio
+import logging
+import tempfile
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from shutil import rmtree
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from interlock.errors import UserError
+from interlock.protocol import INPUTS
+from interlock.streams.held import Place
+from interlock.streams.transport import broker_urls, chunk_of
+from interlock.streams.worker import Worker
+
+BUFFERED = 16
+"""Chunks that wait before an agent; a chunk is one fetch of one partition."""
+
+BEAT, SAVE = 1.0, 0.1
+"""Seconds between signs of life, and between looks at which checkpoints are due."""
+
+RESTORE = 60.0
+"""Seconds that states may take to be read back."""
+
+log = logging.getLogger("interlock.app")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Where the worker belongs: its consumer group, its brokers, and how soon it is missed there (seconds)."""
+
+    name: str
+    bootstrap: Sequence[str]
+    prefix: str = ""
+    session: float = 10.0
+    security: Mapping[str, Any] = field(default_factory=dict)
+
+
+def build(worker: Worker, group: Group) -> Any:
+    """Return the app of a worker, ready to start."""
+    app: Any = _App(
+        group.name,
+        broker=broker_urls(group.bootstrap),
+        datadir=tempfile.mkdtemp(prefix="interlock-"),
+        value_serializer="raw",
+        key_serializer="raw",
+        web_enabled=False,
+        canonical_url=f"http://{uuid.uuid4()}",  # by this the assignor tells the workers of a host apart
+        table_standby_replicas=1,  # only with it does Faust use its assignor, which keeps a shard's topics together
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        stream_buffer_maxsize=BUFFERED,
+        stream_wait_empty=False,
+        broker_session_timeout=group.session,
+        broker_heartbeat_interval=group.session / 5,
+        broker_rebalance_timeout=60.0,
+        broker_request_timeout=RESTORE + 10,
+        broker_commit_interval=1.0,
+        consumer_metadata_max_age_ms=30_000,
+    )
+    app.interlock_consumer = dict(group.security)
+    _places(app, worker, group.prefix)
+    _agents(app, worker, group.prefix)
+    _timers(app, worker, group.prefix)
+    return app
+
+
+class _App(faust.App):  # type: ignore[misc] # Faust's types are not checked
+    """An app that knows where its partitions start."""
+
+    interlock_consumer: Mapping[str, Any]
+    interlock_positions: Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
+
+
+def _places(app: Any, worker: Worker, prefix: str) -> None:
+    """Let the worker know what it owns, and Faust where to start reading it."""
+
+    def end(place: Place) -> int | None:
+        tp = TP(prefix + place.topic, place.partition)
+        found: int | None = app.consumer.end(tp) if tp in app.consumer.assignment() else None
+        return found
+
+    async def revoked(_: Any, revoked: set[TP], **__: Any) -> None:
+        if revoked:
+            await worker.revoked()
+
+    async def given(_: Any, assigned: set[TP], **__: Any) -> None:
+        worker.keep({_place(tp, prefix) for tp in assigned})
+
+    worker.ends = end
+    app.interlock_positions = lambda assigned: _positions(app, worker, assigned, prefix)
+    app.on_partitions_revoked.connect(revoked, weak=False)
+    app.on_partitions_assigned.connect(given, weak=False)
+
+
+async def _positions(app: Any, worker: Worker, assigned: set[TP], prefix: str) -> Mapping[TP, int]:
+    try:
+        async with asyncio.timeout(RESTORE):  # Faust would give up in silence, for ever
+            found = await worker.assigned({_place(tp, prefix) for tp in assigned}, app.consumer_generation_id)
+    except BaseException as error:
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():  # else another rebalance has begun
+            await app.crash(error)
+        raise
+    return {TP(prefix + place.topic, place.partition): offset for place, offset in found.items()}
+
+
+def _agents(app: Any, worker: Worker, prefix: str) -> None:
+    inputs = app.topic(*(prefix + topic for topic in INPUTS), value_type=bytes, key_type=bytes)
+    tallies = app.topic(prefix + "tallies", value_type=bytes, key_type=bytes)
+    commands = app.topic(prefix + "commands", value_type=bytes, key_type=bytes)
+
+    async def follow(stream: Any) -> None:
+        """Process chunks for ever: no exception of ours may be taken for an event that was done."""
+        async for event in stream.noack().events():
+            chunk = chunk_of(event.message)
+            place = _place(chunk.tp, prefix)
+            if chunk.generation_id != app.consumer_generation_id:
+                continue  # from before a rebalance: it is read again from where its state stands
+            try:
+                await worker.read(place, chunk.records, chunk.start)
+            except Exception as error:
+                log.error("%s: %s", place, error, exc_info=not isinstance(error, UserError))  # noqa: TRY400 - a user's mistake is one line
+                await app.crash(error)
+                raise
+            event.ack()
+            if place.topic in INPUTS:
+                _pace(app, worker, place.partition, prefix)
+
+    app.agent(inputs, name="shard")(follow)
+    app.agent(tallies, name="judge")(follow)
+    app.agent(commands, name="command")(follow)
+
+
+def _pace(app: Any, worker: Worker, shard: int, prefix: str) -> None:
+    """Pause the topic that has run ahead of its shard's other, and let go what no longer has."""
+    ahead = worker.ahead(shard)
+    ours = {TP(prefix + topic, shard) for topic in INPUTS}
+    paused = ours & app.consumer._paused_partitions  # noqa: SLF001 - Faust tells it nowhere else
+    wanted = {TP(prefix + topic, shard) for topic in ahead}
+    if wanted - paused:
+        app.consumer.pause_partitions(wanted - paused)
+    if paused - wanted:
+        app.consumer.resume_partitions(paused - wanted)
+
+
+def _timers(app: Any, worker: Worker, prefix: str) -> None:
+    async def beat() -> None:
+        if not app.rebalancing:
+            worker.tell()
+            for kind, number in worker.held:
+                if kind == "shard":
+                    _pace(app, worker, number, prefix)
+
+    async def save() -> None:
+        if not app.rebalancing:
+            await worker.save_due()
+
+    app.timer(BEAT)(beat)
+    app.timer(SAVE)(save)
+
+
+def _place(tp: TP, prefix: str) -> Place:
+    return Place(tp.topic.removeprefix(prefix), tp.partition)
+
+
+async def run(worker: Worker, group: Group, stop: asyncio.Event) -> None:
+    """Run a worker until `stop` is set.
+
+    Raises:
+        BaseException: what made the app crash.
+    """
+    app = build(worker, group)
+    app.finalize()
+    worker.start()
+    waits = asyncio.create_task(stop.wait())
+    try:
+        try:
+            await app.start()
+        finally:
+            rmtree(app.conf.datadir, ignore_errors=True)  # it is for tables, which we have not
+        while not (stop.is_set() or app.crashed or app.should_stop):
+            await asyncio.wait({waits}, timeout=0.1)
+    finally:
+        waits.cancel()
+        crash, ended = app.crash_reason, not stop.is_set()
+        await worker.stop()
+        await app.stop()
+    if crash is None and ended:
+        crash = RuntimeError("Faust has stopped, and does not say why")
+    if crash is not None:
+        raise crash

@@ -1,0 +1,153 @@
+"""`/health` and `/metrics` of a worker: where it is, read from its state when somebody asks."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from aiohttp import web
+from msgspec import json as msgspec_json
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+
+from interlock.errors import UserError
+from interlock.streams.clock import BEGINNING
+from interlock.streams.live_judge import LiveJudge
+from interlock.streams.live_shard import LiveShard
+from interlock.streams.signs import now_ms
+from interlock.streams.worker import Worker
+
+EXCEPTIONS = ("late", "evicted", "slice_overflow", "version_overflow", "behind", "idle")
+"""Counters whose being zero is what law 3 rests on: with one of them, live may differ from a replay."""
+
+
+class Health:
+    """Two pages about a worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        """Prepare; `start` listens."""
+        self._worker = worker
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+        self._runner: web.AppRunner | None = None
+        self.address = ""
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen; port 0 means any free one, which `address` names then.
+
+        Raises:
+            UserError: the address is taken.
+        """
+        app = web.Application()
+        app.add_routes([web.get("/health", self._health), web.get("/metrics", self._metrics)])
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise UserError(
+                f"--listen {host}:{port}: {error.strerror or error}; another worker? port 0 takes any"
+            ) from error
+        self.address = "{}:{}".format(*self._runner.addresses[0][:2])
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _health(self, _: web.Request) -> web.Response:
+        status = self.status()
+        code = 200 if status["status"] == "ok" else 503
+        return web.Response(body=msgspec_json.encode(status), status=code, content_type="application/json")
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        kind, _sep, charset = CONTENT_TYPE_LATEST.partition("; charset=")
+        return web.Response(body=generate_latest(self._registry), content_type=kind, charset=charset)
+
+    def status(self) -> dict[str, Any]:
+        """Return where the worker is: `ok`, or `failing` while it cannot send."""
+        worker = self._worker
+        failing = worker.outbox.failing or worker.archive.failing
+        shards = {number: held.it for (_, number), held in worker.held.items() if isinstance(held.it, LiveShard)}
+        judges = {number: held.it for (_, number), held in worker.held.items() if isinstance(held.it, LiveJudge)}
+        return {
+            "status": "failing" if failing else "ok",
+            "failing": failing,
+            "policy": worker.setup.policy.digest,
+            "run": worker.setup.run,
+            "generation": worker.generation,
+            "shards": {str(number): _shard(shard) for number, shard in shards.items()},
+            "judges": {str(number): _judge(judge) for number, judge in judges.items()},
+            "lag": {f"{topic}/{number}": lag for (topic, number), lag in worker.lags().items()},
+            "exceptions": sorted(name for name in EXCEPTIONS if self._counted(name)),
+        }
+
+    def _counted(self, name: str) -> int:
+        return sum(_counters(held.it).get(name, 0) for held in self._worker.held.values())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics, as Prometheus asks for them."""
+        worker = self._worker
+        lag = GaugeMetricFamily("interlock_lag_records", "Records yet to be read.", labels=["topic", "partition"])
+        for (topic, number), n in worker.lags().items():
+            lag.add_metric([topic, str(number)], n)
+        yield lag
+        yield from self._states()
+        yield CounterMetricFamily("interlock_sent", "Messages acknowledged by Kafka.", worker.outbox.sent)
+        yield CounterMetricFamily(
+            "interlock_send_failures", "Batches sent again.", worker.outbox.failures + worker.archive.failures
+        )
+        yield CounterMetricFamily("interlock_checkpoints", "Checkpoints made durable.", worker.checkpoints)
+
+    def _states(self) -> Iterator[Metric]:
+        labels = ["kind", "number"]
+        events = CounterMetricFamily("interlock_events", "Events by what became of them.", labels=[*labels, "what"])
+        mark = GaugeMetricFamily("interlock_watermark_seconds", "Event time reached.", labels=[*labels, "topic"])
+        age = GaugeMetricFamily("interlock_checkpoint_age_seconds", "Since the last checkpoint.", labels=labels)
+        last = GaugeMetricFamily(
+            "interlock_last_seconds", "Event time of the last of its kind.", labels=["number", "what"]
+        )
+        pending = GaugeMetricFamily(
+            "interlock_pending_joins", "Predictions and outcomes remembered.", labels=["number", "side"]
+        )
+        fresh = GaugeMetricFamily("interlock_fresh", "Whether leases are renewed.", labels=["number"])
+        for (kind, number), held in self._worker.held.items():
+            for what, n in _counters(held.it).items():
+                events.add_metric([kind, str(number), what], n)
+            if held.saved_at:
+                age.add_metric([kind, str(number)], time.monotonic() - held.saved_at)
+            for topic, ms in _marks(held.it).items():
+                mark.add_metric([kind, str(number), topic], ms / 1000)
+            if isinstance(held.it, LiveShard):
+                for side in ("predictions", "outcomes"):
+                    pending.add_metric([str(number), side], getattr(held.it.shard.join, side).size)
+            else:
+                last.add_metric([str(number), "verdict"], held.it.last_verdict / 1000)
+                last.add_metric([str(number), "control"], held.it.last_control / 1000)
+                fresh.add_metric([str(number)], held.it.fresh(now_ms()))
+        yield from (events, mark, age, last, pending, fresh)
+
+
+def _counters(it: LiveShard | LiveJudge) -> dict[str, int]:
+    if isinstance(it, LiveJudge):
+        return dict(it.counters + it.judge.counters)
+    return dict(it.shard.counters) | {"slice_overflow": it.shard.names.overflowed}
+
+
+def _marks(it: LiveShard | LiveJudge) -> dict[str, int]:
+    if isinstance(it, LiveJudge):
+        marks = {"judged": it.judge.judged()}
+    else:
+        marks = {topic: clock.watermark for topic, clock in it.shard.clocks.items()}
+    return {topic: ms for topic, ms in marks.items() if ms != BEGINNING}
+
+
+def _shard(shard: LiveShard) -> dict[str, Any]:
+    return {"positions": shard.positions, "watermarks": _marks(shard), "counted": _counters(shard)}
+
+
+def _judge(judge: LiveJudge) -> dict[str, Any]:
+    state = {"position": judge.position, "judged": _marks(judge).get("judged"), "fresh": judge.fresh(now_ms())}
+    return state | {"last_verdict": judge.last_verdict, "last_control": judge.last_control, "counted": _counters(judge)}

@@ -1,0 +1,78 @@
+"""What a worker holds: shards and judges, each with where its state is written and how far that has come."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from interlock.errors import UserError
+from interlock.protocol import INPUTS
+from interlock.streams.checkpoints import Writer
+from interlock.streams.live_judge import LiveJudge
+from interlock.streams.live_shard import LiveShard
+
+
+class Place(NamedTuple):
+    """A topic, without prefix, and a partition."""
+
+    topic: str
+    partition: int
+
+
+class Key(NamedTuple):
+    """What reads places: "shard" or "judge", and its number."""
+
+    kind: str
+    number: int
+
+
+def reader(place: Place) -> Key:
+    """Return what reads a place."""
+    return Key("judge" if place.topic == "tallies" else "shard", place.partition)
+
+
+def readers(places: set[Place]) -> list[Key]:
+    """Return what these places make.
+
+    Raises:
+        UserError: the topics of a shard came apart.
+    """
+    numbers = {topic: {p.partition for p in places if p.topic == topic} for topic in (*INPUTS, "tallies")}
+    if len({frozenset(numbers[topic]) for topic in INPUTS}) != 1:
+        shown = ", ".join(f"{topic} {sorted(numbers[topic])}" for topic in INPUTS)
+        raise UserError(f"the topics of a shard came apart: {shown}; every worker of the group must be of this version")
+    return [Key("shard", n) for n in sorted(numbers[INPUTS[0]])] + [Key("judge", n) for n in sorted(numbers["tallies"])]
+
+
+@dataclass(slots=True)
+class Held:
+    """A shard or a judge that is ours, and its checkpoints: `saved` is the mark that the last durable one covers."""
+
+    it: LiveShard | LiveJudge
+    writer: Writer
+    saved: Mapping[str, int] | None = None
+    saved_at: float = 0.0
+    pause: float = 0.0
+    tidied: bool = False
+    heard: dict[str, float] = field(default_factory=dict)
+    """Per topic, when records last came (monotonic seconds)."""
+    idle: set[str] = field(default_factory=set)
+
+    @property
+    def positions(self) -> dict[str, int]:
+        """What its state covers."""
+        return {"tallies": self.it.position} if isinstance(self.it, LiveJudge) else dict(self.it.positions)
+
+    @property
+    def moved(self) -> Mapping[str, int]:
+        """A mark that changes when there is something new to save: signs of life are not."""
+        return {"news": self.it.news} if isinstance(self.it, LiveJudge) else dict(self.it.positions)
+
+    def hear(self, topic: str) -> None:
+        """Note that records of a topic came."""
+        self.heard[topic] = time.monotonic()
+        self.idle.discard(topic)
+
+    def silence(self, topic: str) -> float:
+        """Return for how long no records of a topic came, in seconds."""
+        return time.monotonic() - self.heard.setdefault(topic, time.monotonic())

@@ -1,0 +1,87 @@
+"""What shards and judges of a live pipeline have in common: one policy, one reference, one layout of topics."""
+
+import hashlib
+from collections.abc import Mapping as Table
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from interlock.policies.context import Learned
+from interlock.policies.model import Policy
+from interlock.policies.plan import Plan, make_plan
+from interlock.streams.batch import AbuseReports, Outcomes, Predictions, Wanted
+from interlock.streams.decode import Decoder, abuse_decoder, outcome_decoder, prediction_decoder
+from interlock.streams.mapping import Mapping
+from interlock.streams.pipeline import learned
+from interlock.streams.reference import Reference
+from interlock.streams.scoring import Scorer
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Outgoing(NamedTuple):
+    """A message to be sent: partition None means that the key decides."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None = None
+    partition: int | None = None
+    headers: Headers = ()
+
+
+class Layout(NamedTuple):
+    """Partitions of the input topics, which are the shards, of `tallies`, which are the judges, and of `control`."""
+
+    shards: int
+    judges: int = 1
+    controls: int = 1
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that a shard or a judge is a function of, besides its input."""
+
+    policy: Policy
+    reference: Reference | None
+    layout: Layout
+    secret: bytes = b""
+    mapping: Mapping | None = None
+    takes_unsigned: bool = False
+    """Whether commands are obeyed that nobody has signed."""
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What is counted."""
+        return make_plan(self.policy)
+
+    @cached_property
+    def run(self) -> str:
+        """The name under which counts may be added up: policy and reference, 16 hex digits."""
+        reference = "" if self.reference is None else self.reference.id
+        return hashlib.sha256(f"{self.policy.digest}\n{reference}".encode()).hexdigest()[:16]
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Scores events against the reference."""
+        return Scorer(self.policy, self.reference, self.secret)
+
+    @cached_property
+    def learned(self) -> Learned:
+        """What judging takes from the reference."""
+        return learned(self.plan, self.reference)
+
+    @cached_property
+    def decoders(self) -> Table[str, Decoder[Predictions] | Decoder[Outcomes] | Decoder[AbuseReports]]:
+        """How each input topic is read."""
+        paths, skew = self.plan.paths, self.policy.max_skew
+        wanted = self.reference.wanted(paths) if self.reference else Wanted(paths=paths)
+        return {
+            "predictions": prediction_decoder(wanted, self.secret).timely(skew),
+            "outcomes": outcome_decoder(self.secret).timely(skew),
+            "abuse": abuse_decoder(Wanted(), self.secret).timely(skew),
+        }
+
+    @cached_property
+    def mappings(self) -> Table[str, Mapping]:
+        """The field names of each input topic, where they are not ours."""
+        return {} if self.mapping is None else {topic: self.mapping.of(topic) for topic in self.decoders}

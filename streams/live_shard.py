@@ -1,0 +1,124 @@
+"""A shard as the worker drives it: records of its topics in, messages out, positions beside the state."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from interlock.partitions import partition_of
+from interlock.protocol import INPUTS
+from interlock.records import dead_letter_line
+from interlock.streams import wire
+from interlock.streams.batch import DeadLetter, Message
+from interlock.streams.decode import sniff
+from interlock.streams.live import Outgoing, Setup
+from interlock.streams.mapping import Mapping as FieldMap
+from interlock.streams.pipeline import Pipeline
+from interlock.streams.shard import Output, Shard
+from interlock.streams.tally import TallyRecord
+
+
+def _json(mapping: FieldMap, value: bytes) -> bytes:
+    """Return one event, or lines of events, in our names; what is neither stays as it is."""
+    ours = mapping.line(value)
+    return ours if ours != value or b"\n" not in value else b"\n".join(map(mapping.line, value.split(b"\n")))
+
+
+def _arrow(mapping: FieldMap, value: bytes) -> bytes:
+    """Return an Arrow stream in our names; what cannot be read, or lacks a field, stays for the decoder to refuse."""
+    ipc: Any = pyarrow.ipc
+    sink: Any = pa.BufferOutputStream()
+    try:
+        batches = [mapping.batch(batch) for batch in ipc.open_stream(value)]
+        with ipc.new_stream(sink, batches[0].schema) as stream:
+            for batch in batches:
+                stream.write_batch(batch)
+    except (pa.ArrowException, OSError, KeyError, IndexError):
+        return value
+    return bytes(sink.getvalue())
+
+
+RENAMED: Mapping[str, Callable[[FieldMap, bytes], bytes]] = {
+    "json": _json,
+    "arrow": _arrow,
+    "unknown": lambda _, value: value,
+}
+"""How a message of each format comes into our names."""
+
+
+class LiveShard:
+    """One source partition: state, and the offset of each topic up to which it is a function of the events."""
+
+    def __init__(self, number: int, setup: Setup) -> None:
+        """Start before the first event."""
+        self.number, self.setup = number, setup
+        self.shard = Shard(number, setup.plan, setup.scorer, patient=True)
+        self.positions = dict.fromkeys(INPUTS, 0)
+        """Per topic, the offset that comes next."""
+        self.appended = dict.fromkeys(INPUTS, 0)
+        """Per topic, the append time (ms) of the last record read."""
+
+    def greeting(self) -> list[Outgoing]:
+        """Return what precedes all else that a shard sends."""
+        record = wire.encode(wire.Topology(self.setup.run, self.setup.layout.shards))
+        return [self._tally(record, judge) for judge in range(self.setup.layout.judges)]
+
+    def read(self, topic: str, messages: Sequence[Message]) -> list[Outgoing]:
+        """Take in messages of one topic in offset order; those that were read before are passed over."""
+        fresh = [message for message in messages if message.offset >= self.positions[topic]]
+        if not fresh:
+            return []
+        batch, dead = self.setup.decoders[topic](self._ours(topic, fresh))
+        output = Pipeline.intake(self.shard, batch)
+        self.positions[topic], self.appended[topic] = fresh[-1].offset + 1, fresh[-1].appended
+        self.shard.counters["dead_letters"] += len(dead)
+        return [*self._send(output), *map(self._dead, dead)]
+
+    def patience(self, *, patient: bool) -> None:
+        """Say whether outcomes may still come, so that predictions are kept for them however old they are."""
+        self.shard.join.patient = patient
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state and what it covers, as plain values and arrays."""
+        return {"positions": dict(self.positions), "appended": dict(self.appended), "shard": self.shard.snapshot()}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over a snapshot of the same shard of the same setup."""
+        self.positions, self.appended = dict(saved["positions"]), dict(saved["appended"])
+        self.shard.restore(saved["shard"])
+
+    def lag(self, ends: Mapping[str, int]) -> int:
+        """Return how many records are still to be read, given the end offsets that are known."""
+        return sum(max(0, end - self.positions[topic]) for topic, end in ends.items())
+
+    def _ours(self, topic: str, messages: Sequence[Message]) -> Sequence[Message]:
+        mapping = self.setup.mappings.get(topic)
+        if mapping is None:
+            return messages
+        return [m._replace(value=RENAMED[sniff(m)](mapping, m.value)) for m in messages]
+
+    def _send(self, output: Output) -> Iterator[Outgoing]:
+        run, judges = self.setup.run, self.setup.layout.judges
+        for trigger in output.triggers:
+            yield self._tally(wire.encode(wire.Triggered(run, trigger)), partition_of(trigger.model.encode(), judges))
+        for closed in output.records:
+            for judge, record in self._split(closed):
+                yield from (self._tally(part, judge) for part in wire.tallies(run, record, self.setup.plan))
+
+    def _split(self, record: TallyRecord) -> Iterator[tuple[int, TallyRecord]]:
+        """Give each judge the counts of its models, and the progress in any case."""
+        judges = self.setup.layout.judges
+        if judges == 1:
+            yield 0, record
+            return
+        place = [partition_of(model.encode(), judges) for model, _ in record.versions]
+        for judge in range(judges):
+            yield judge, wire.of_versions(record, {code for code, to in enumerate(place) if to == judge})
+
+    def _tally(self, record: bytes, judge: int) -> Outgoing:
+        return Outgoing("tallies", record, str(self.number).encode(), judge)
+
+    def _dead(self, letter: DeadLetter) -> Outgoing:
+        key = f"{letter.topic}/{self.number}/{letter.offset}/{letter.index}"
+        return Outgoing("dead-letters", dead_letter_line(letter, self.number).rstrip(), key.encode())

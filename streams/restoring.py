@@ -1,0 +1,105 @@
+"""Shards and judges as they were: read from `checkpoints` when a worker is assigned their partitions (STREAM.md §4)."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from msgspec import DecodeError
+
+from interlock.errors import UserError
+from interlock.partitions import partition_of
+from interlock.protocol import read_control
+from interlock.streams.checkpoints import TOPIC, Found, Owner, Writer, read_all
+from interlock.streams.held import Held, Key, Place, reader
+from interlock.streams.live import Setup
+from interlock.streams.live_judge import LiveJudge
+from interlock.streams.live_shard import LiveShard
+
+log = logging.getLogger("interlock.worker")
+
+
+class Restorer:
+    """Reads states, and where topics begin; `connect` are aiokafka's settings."""
+
+    def __init__(self, setup: Setup, connect: Mapping[str, Any], prefix: str) -> None:
+        """Keep what all reads share."""
+        self._setup, self._connect, self._prefix = setup, connect, prefix
+
+    async def restore(self, missing: Sequence[Key], generation: int) -> dict[Key, Held]:
+        """Return shards and judges in the state that has come furthest, or new."""
+        if not missing:
+            return {}
+        found = Found()
+        homes = sorted({self._home(key) for key in missing})
+        async for record in read_all(self._connect, self._prefix + TOPIC, homes):
+            found.put(record.key, record.value)
+        return {key: await self._restored(key, found, generation) for key in missing}
+
+    def writer(self, key: Key, generation: int, older: list[bytes]) -> Writer:
+        """Return what writes the states of a shard or judge; `older` are the keys that it supersedes."""
+        return Writer(Owner(self._setup.run, *key), generation, self._home(key), older)
+
+    def _home(self, key: Key) -> int:
+        """Return the partition of `checkpoints` that holds a state."""
+        return key.number % self._setup.layout.shards
+
+    async def _restored(self, key: Key, found: Found, generation: int) -> Held:
+        if others := found.runs(*key) - {self._setup.run}:
+            log.warning("%s %d: %d states of another policy or reference are left alone", *key, len(others))
+        owner = Owner(self._setup.run, *key)
+        saved = found.furthest(owner)
+        it = LiveShard(key.number, self._setup) if key.kind == "shard" else LiveJudge(key.number, self._setup)
+        held = Held(it, self.writer(key, generation, found.older(owner, generation)))
+        if saved is not None:
+            held.writer.spare(saved.place)
+            it.restore(saved.state)
+            held.saved = dict(held.moved)
+        if isinstance(it, LiveJudge):
+            await self._learn(it)
+        log.info("%s %d %s", *key, "starts anew" if saved is None else f"goes on from {held.positions}")
+        return held
+
+    async def _learn(self, judge: LiveJudge) -> None:
+        """Let a judge know what stands on `control`."""
+        layout = self._setup.layout
+        async for record in read_all(self._connect, self._prefix + "control", list(range(layout.controls))):
+            try:
+                control = read_control(record.value or b"")
+            except DecodeError:
+                continue  # a lease, a tombstone, or junk
+            if partition_of(control.model.encode(), layout.judges) == judge.number:
+                judge.published.found(record.value)
+
+    async def starts(self, places: Iterable[Place], held: Mapping[Key, Held]) -> dict[Place, int]:
+        """Return the offset at which to read each place: what its checkpoint says, never what a group committed.
+
+        Raises:
+            UserError: records that no checkpoint covers are gone.
+        """
+        named = {place: TopicPartition(self._prefix + place.topic, place.partition) for place in places}
+        consumer = AIOKafkaConsumer(**self._connect)
+        await consumer.start()
+        try:
+            begins = await consumer.beginning_offsets(list(named.values()))
+        finally:
+            await consumer.stop()
+        return {place: self._start(place, begins[name], held) for place, name in named.items()}
+
+    def _start(self, place: Place, begin: int, held: Mapping[Key, Held]) -> int:
+        if place.topic == "commands":
+            return begin  # read from the start each time; judges know which they have taken
+        one = held[reader(place)]
+        position = one.positions[place.topic]
+        if position >= begin:
+            return position
+        if one.saved is not None:
+            raise UserError(
+                f"{self._prefix}{place.topic}, partition {place.partition}: offsets {position} to {begin - 1} are gone, and "
+                "no checkpoint covers them: counts would be missing; restore the topic, or start anew with empty checkpoints"
+            )
+        if isinstance(one.it, LiveShard):
+            one.it.positions[place.topic] = begin
+        else:
+            one.it.position = begin
+        return begin

@@ -1,0 +1,192 @@
+"""A worker: the shards and judges that it was assigned, restored, fed, checkpointed. It knows Kafka, but not Faust."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from interlock.protocol import CONTENT_TYPE
+from interlock.streams import wire
+from interlock.streams.batch import Message
+from interlock.streams.commands import Refusal
+from interlock.streams.held import Held, Key, Place, reader, readers
+from interlock.streams.live import Outgoing, Setup
+from interlock.streams.live_judge import LiveJudge
+from interlock.streams.live_shard import LiveShard
+from interlock.streams.outbox import Outbox
+from interlock.streams.restoring import Restorer
+from interlock.streams.signs import SOURCES, Signs, now_ms
+
+Ends = Callable[[Place], int | None]
+"""The end offset of a place as last seen; None before anything was fetched."""
+
+AHEAD = 600_000
+"""Event time (ms) by which one topic of a shard may run ahead while the other has records to read."""
+
+log = logging.getLogger("interlock.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds between checkpoints, of silence after which a source is idle, and that a revocation may take."""
+
+    checkpoint: float = 1.0
+    idle: float = 60.0
+    revoke: float = 5.0
+
+
+class Worker:
+    """Shards and judges by their key, and the two queues to Kafka: what they say, and what they are."""
+
+    def __init__(self, setup: Setup, connect: Mapping[str, Any], prefix: str = "", pace: Pace = Pace()) -> None:
+        """Own nothing yet; `connect` are aiokafka's settings."""
+        self.setup, self.pace = setup, pace
+        self.held: dict[Key, Held] = {}
+        self.outbox, self.archive = Outbox(connect, prefix), Outbox(connect, prefix)
+        self.generation = -1
+        self.checkpoints = 0
+        self.ends: Ends = lambda _: None
+        self._restorer = Restorer(setup, connect, prefix)
+        self._signs = Signs(setup, pace.idle, self.lag)
+        self._saving = asyncio.Lock()
+
+    def start(self) -> None:
+        """Begin to send."""
+        self.outbox.start()
+        self.archive.start()
+
+    async def stop(self) -> None:
+        """Checkpoint what we own, and send what waits, within a deadline."""
+        await self.revoked()
+        await self.outbox.stop(self.pace.revoke)
+        await self.archive.stop(self.pace.revoke)
+
+    # -- ownership ---------------------------------------------------------------------------------------------------
+
+    def keep(self, places: Iterable[Place]) -> None:
+        """Let go what none of these places belongs to: others own it now."""
+        ours = {reader(place) for place in places}
+        self.held = {key: held for key, held in self.held.items() if key in ours}
+
+    async def assigned(self, places: Iterable[Place], generation: int) -> dict[Place, int]:
+        """Own exactly these places from now on; return the offset at which to read each of them.
+
+        Raises:
+            UserError: the topics of a shard came apart, or records that no checkpoint covers are gone.
+        """
+        wanted = set(places)
+        keys = readers(wanted)
+        self.generation = generation
+        self.keep(wanted)
+        for key, held in self.held.items():  # a state is a function of its positions: it goes on from them
+            held.writer, held.tidied = self._restorer.writer(key, generation, held.writer.written()), False
+        found = await self._restorer.restore([key for key in keys if key not in self.held], generation)
+        self.held |= found
+        for held in found.values():
+            if isinstance(held.it, LiveShard):
+                self.outbox.put(held.it.greeting())
+        return await self._restorer.starts(wanted, self.held)
+
+    async def revoked(self) -> None:
+        """Checkpoint everything at once, within a deadline; correctness does not rest on it."""
+        try:
+            async with asyncio.timeout(self.pace.revoke):
+                for held in list(self.held.values()):
+                    await self._save(held)
+        except TimeoutError:
+            log.warning("not all state was checkpointed in time: it is made again from older checkpoints")
+
+    # -- records -----------------------------------------------------------------------------------------------------
+
+    async def read(self, place: Place, records: Sequence[Any], start: int) -> None:
+        """Take in a chunk of one place, which holds all from `start` on; what it yields is queued in the same step.
+
+        Raises:
+            RuntimeError: what stands before it was never read: nothing is counted past a gap.
+        """
+        if place.topic == "commands":
+            self.outbox.put(self._forwarded(place, records))
+        elif (held := self.held.get(reader(place))) is not None:  # else revoked: whoever owns it reads it again
+            if start > held.positions[place.topic]:
+                raise RuntimeError(f"{place}: a chunk from {start} on, but all is read only up to {held.positions}")
+            held.hear(place.topic)
+            self.outbox.put(_taken(held.it, place.topic, records))
+        await self.outbox.room()
+
+    def _forwarded(self, place: Place, records: Sequence[Any]) -> Iterable[Outgoing]:
+        """Put commands among the counts, so that a judge takes each at one place and only once."""
+        refusal: Refusal | None = None if self.setup.takes_unsigned else "unsigned"  # nothing is signed yet
+        for record in records:
+            command = wire.Command(self.setup.run, place.partition, record.offset, record.value or b"", refusal or "")
+            for judge in range(self.setup.layout.judges):
+                yield Outgoing("tallies", wire.encode(command), None, judge)
+
+    def ahead(self, shard: int) -> set[str]:
+        """Return the topics of a shard that have run too far ahead of one that has records to read: memory only."""
+        held = self.held.get(Key("shard", shard))
+        if held is None or not isinstance(held.it, LiveShard):
+            return set()
+        marks = {topic: held.it.shard.clocks[topic].watermark for topic in SOURCES}
+        behind = {topic for topic in SOURCES if self.lag(Place(topic, shard), held)}
+        return {a for a in marks for b in behind if a != b and marks[a] > marks[b] + AHEAD}
+
+    def lag(self, place: Place, held: Held) -> int | None:
+        """Return how many records a place has yet to read; None before anything was fetched."""
+        end = self.ends(place)
+        return None if end is None else max(0, end - held.positions[place.topic])
+
+    def lags(self) -> dict[Place, int]:
+        """Return the lag of all places, 0 where it is not known yet."""
+        places = {Place(topic, key.number): held for key, held in self.held.items() for topic in held.positions}
+        return {place: self.lag(place, held) or 0 for place, held in places.items()}
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    async def save_due(self) -> None:
+        """Checkpoint whatever has moved and is due; large states come round less often."""
+        for held in list(self.held.values()):
+            if time.monotonic() - held.saved_at >= max(self.pace.checkpoint, held.pause):
+                await self._save(held)
+
+    async def _save(self, held: Held) -> None:
+        async with self._saving:
+            moved, began = held.moved, time.monotonic()
+            if moved == held.saved:
+                return
+            state = held.writer.write(held.it.snapshot())
+            await self.outbox.settled(self.outbox.taken)  # nothing is forgotten before what it produced is durable
+            await self.archive.settled(self.archive.put(state))
+            held.saved, held.saved_at = moved, time.monotonic()
+            held.pause = 10 * (held.saved_at - began)
+            self.checkpoints += 1
+            if not held.tidied:
+                held.tidied = True
+                self.archive.put(held.writer.superseded())
+
+    def tell(self) -> None:
+        """Send all that goes by the wall clock."""
+        for key, held in self.held.items():
+            self.outbox.put(self._signs.of(key, held, self.generation))
+
+
+def _taken(it: LiveShard | LiveJudge, topic: str, records: Sequence[Any]) -> Iterable[Outgoing]:
+    if isinstance(it, LiveJudge):
+        return it.read([(record.offset, record.value or b"") for record in records], now_ms())
+    if topic == "outcomes":
+        it.patience(patient=True)
+    return it.read(
+        topic,
+        [
+            Message(record.value or b"", record.offset, record.timestamp, _content_type(record.headers))
+            for record in records
+        ],
+    )
+
+
+def _content_type(headers: Sequence[tuple[str, bytes | None]]) -> str | None:
+    for name, value in headers:
+        if name == CONTENT_TYPE:
+            return None if value is None else value.decode("utf-8", "replace")
+    return None
