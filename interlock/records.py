@@ -19,6 +19,7 @@ SHOWN_BYTES = 4096
 
 State = Literal["met", "at_risk", "breached", "insufficient", "unidentified", "no_data"]
 Mode = Literal["normal", "throttled", "human_review", "safe_mode", "killed"]
+Severity = Literal["critical", "error", "warning", "info"]
 Milliseconds = Annotated[int, Field(description="Milliseconds since 1970 UTC, in event time.")]
 Scope = Annotated[dict[str, str], Field(description="What it is about; empty for the whole model.")]
 Details = dict[str, Any]
@@ -67,6 +68,34 @@ class Control(_Record):
     evidence: Details
     policy_digest: str
     ts: Annotated[int, Field(description="Milliseconds since 1970 UTC: event time of the transition.")]
+    issued_at: Annotated[int, Field(description="Milliseconds since 1970 UTC: when it was sent, by wall clock.")]
+
+
+class Link(_Record):
+    """Where to read on."""
+
+    href: str
+    text: str
+
+
+class Page(_Record):
+    """What on-call is told of one control: it engaged, there is news of it, or it was released."""
+
+    page_id: str = Field(description="The same whenever the same page is published again.")
+    action: Literal["trigger", "update", "resolve"]
+    incident: str = Field(min_length=1, max_length=255, description="Pages of one engagement share it.")
+    severity: Severity = Field(description="critical and error wake somebody; warning and info do not.")
+    summary: str = Field(min_length=1, max_length=1024, description="One line: what broke, where, since when.")
+    model: str
+    slo: str
+    scope: Scope
+    control_id: str
+    epoch: int = Field(ge=1)
+    mode: Mode = Field(description="The mode that the control asks for.")
+    verdict_id: str = Field(description="Empty where a never-event pages ahead of its pane.")
+    ts: Annotated[int, Field(description="Milliseconds since 1970 UTC: event time of the control's transition.")]
+    details: Details = Field(description="What broke, where, since, causes, events, done, next, goal: plain text each.")
+    links: tuple[Link, ...] = ()
     issued_at: Annotated[int, Field(description="Milliseconds since 1970 UTC: when it was sent, by wall clock.")]
 
 
@@ -182,11 +211,17 @@ def control_line(control: Control) -> bytes:
     return _line({name: getattr(control, name) for name in Control.model_fields})
 
 
-def dead_letter_line(letter: Refused) -> bytes:
+def page_line(page: Page) -> bytes:
+    """Return the canonical JSON line of a page, newline included."""
+    return _line(page.model_dump())
+
+
+def dead_letter_line(letter: Refused, partition: int | None = None) -> bytes:
     """Return the JSON line of a dead letter; bytes that are not UTF-8 are shown escaped."""
     return _line(
         {
             "topic": letter.topic,
+            **({} if partition is None else {"partition": partition}),
             "offset": letter.offset,
             "index": letter.index,
             "reason": letter.reason,

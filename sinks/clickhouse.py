@@ -6,7 +6,7 @@ caller that crashed and resumed.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,10 +18,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from interlock.errors import Unreachable, UserError
-from interlock.records import Control, Labels, Refused, TallyTable, Verdict, canonical_json, rounded, shown
+from interlock.records import Control, Labels, Refused, TallyTable, Verdict, shown
+from interlock.sinks.rows import LetterRow, Rows, control_rows, letter_rows, tally_rows, verdict_rows
 
 DATABASE = "interlock"
 ATTEMPTS = 3
+CONNECT_TIMEOUT, TIMEOUT = 5, 60
+"""Seconds that a server has to be reached, and to answer."""
+
+WRONG_USER = frozenset({192, 193, 194, 516})
+"""ClickHouse's codes for a user or a password that it does not know."""
 
 LOCAL_LIMITS = {
     "background_pool_size": "2",
@@ -32,8 +38,6 @@ LOCAL_LIMITS = {
     "uncompressed_cache_size": "0",
 }
 """Options of an engine that shares a process: its defaults are 0.9 of the machine's memory and caches of 5 GiB."""
-
-_INSTANT = pa.timestamp("ms", tz="UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +67,26 @@ class ClickHouseSink:
         """Open chdb in a directory, or a server at `http://user:password@host:8123`; one of the two.
 
         Raises:
-            UserError: The packages are missing, or the directory cannot be opened (another process may hold it).
-            Unreachable: No server answers at the URL.
+            UserError: The packages are missing, the directory cannot be opened (another process may hold it), or the
+                server does not know the user.
+            Unreachable: No server answers at the URL, or it cannot lay the schema.
         """
         if (directory is None) == (url is None):
             raise ValueError("give a directory or a URL")
-        return cls(_local_client(directory) if directory is not None else _server_client(str(url)))
+        if directory is not None:
+            return cls(_local_client(directory))
+        return cls._serve(str(url))
+
+    @classmethod
+    def _serve(cls, url: str) -> Self:
+        client_of, errors = _server_package()
+        try:
+            return cls(client_of(dsn=url, connect_timeout=CONNECT_TIMEOUT, send_receive_timeout=TIMEOUT))
+        except errors as error:
+            place, said = _without_password(url), _first_line(error)
+            if getattr(error, "code", None) in WRONG_USER:
+                raise UserError(f"ClickHouse at {place} does not know the user or the password") from error
+            raise Unreachable(f"cannot reach ClickHouse at {place}: {said}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -84,78 +102,51 @@ class ClickHouseSink:
 
     def insert_tallies(self, tallies: TallyTable, batch: Batch) -> None:
         """Insert counts; the same batch again changes nothing, and other counts under the same keys replace them."""
-        table = pa.table(
-            {
-                "pane_start": _instants(tallies.pane_start),
-                "pane_ms": pa.array(tallies.pane_ms, pa.uint32()),
-                "cohort_start": _instants(tallies.cohort_start),
-                "chain": _dictionary(tallies.chain),
-                "model": _dictionary(tallies.model),
-                "model_version": _dictionary(tallies.model_version),
-                "slice": _dictionary(tallies.slice),
-                "series": _dictionary(tallies.series),
-                "cell": pa.array(tallies.cell, pa.uint32()),
-                "count": pa.array(tallies.count),
-                "source": _dictionary(Labels.constant(batch.source, len(tallies))),
-            }
-        )
-        self._insert("tallies", table, tallies.pane_start, batch)
+        self.insert(tally_rows(tallies, Labels.constant(batch.source, len(tallies))), batch)
 
     def insert_verdicts(self, verdicts: Sequence[Verdict], batch: Batch) -> None:
         """Insert verdicts; the same batch, or the same verdict in another batch, changes nothing."""
-        self._insert_records("verdicts", verdicts, batch)
+        self.insert(verdict_rows(verdicts), batch)
 
     def insert_controls(self, controls: Sequence[Control], batch: Batch) -> None:
         """Insert transitions of controls; the same again changes nothing."""
-        self._insert_records("controls", controls, batch)
+        self.insert(control_rows(controls), batch)
 
     def insert_dead_letters(self, letters: Sequence[Refused], at: int, batch: Batch) -> None:
         """Insert refused events read at `at` (ms); the same batch again changes nothing."""
-        rows = len(letters)
-        columns = {name: pa.array([getattr(x, name) for x in letters]) for name in _LETTER_FIELDS}
-        instants = np.full(rows, at, np.int64)
-        fixed = {
-            "at": _instants(instants),
-            "source": pa.array([batch.source] * rows),
-            "raw": pa.array([shown(x.raw) for x in letters]),
-        }
-        self._insert("dead_letters", pa.table(fixed | columns), instants, batch)
+        told = ("topic", "offset", "index", "reason", "detail", "size", "digest")
+        rows = [
+            LetterRow(at=at, source=batch.source, raw=shown(x.raw), **{name: getattr(x, name) for name in told})
+            for x in letters
+        ]
+        self.insert(letter_rows(rows), batch)
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         """Return the rows of a query, for tables of a few hundred."""
         return list(self.client.query(sql).named_results())
 
-    def _insert_records(self, name: str, records: Sequence[Verdict] | Sequence[Control], batch: Batch) -> None:
-        if not records:
-            return
-        fields = type(records[0]).model_fields
-        table = pa.table({field: _column([getattr(x, field) for x in records], field) for field in fields})
-        self._insert(name, table, np.array([x.ts for x in records], np.int64), batch)
+    def insert(self, rows: Rows, batch: Batch) -> None:
+        """Insert rows of one table, month by month; the same batch again changes nothing.
 
-    def _insert(self, name: str, table: pa.Table, times: NDArray[np.int64], batch: Batch) -> None:
-        for month, rows in _months(times):
-            part = table if len(rows) == len(times) else table.take(rows)
-            self._send(name, part, batch.token(name, month))
+        Raises:
+            Unreachable: ClickHouse did not take them; some months may be stored.
+        """
+        for month, chosen in _months(rows.times):
+            part = rows.table if len(chosen) == len(rows.times) else rows.table.take(chosen)
+            self._send(rows.name, part, batch.token(rows.name, month))
 
     def _send(self, name: str, table: pa.Table, token: str) -> None:
         """Insert one block; a lost answer is asked for again under the same token, so that it counts once."""
-        from clickhouse_connect.driver.exceptions import OperationalError  # noqa: PLC0415 - optional dependency
-
+        _, errors = _server_package()
         settings = {"insert_deduplication_token": token, "async_insert": 0, "max_partitions_per_insert_block": 1}
         for attempt in range(ATTEMPTS):
             try:
                 self.client.insert_arrow(name, table, database=DATABASE, settings=settings)
-            except OperationalError as error:
+            except errors as error:
                 if attempt == ATTEMPTS - 1:
                     raise Unreachable(f"ClickHouse does not take rows of {name}: {_first_line(error)}") from error
             else:
                 return
-
-
-_LETTER_FIELDS = ("topic", "offset", "index", "reason", "detail", "size", "digest")
-_TIME_FIELDS = frozenset({"ts", "window_start", "window_end", "issued_at"})
-_NUMBER_FIELDS = frozenset({"value", "lower", "upper", "label_coverage"})
-_JSON_FIELDS = frozenset({"scope", "evidence", "parameters"})
 
 
 def statements() -> list[str]:
@@ -189,16 +180,14 @@ def _why_closed(error: Exception) -> str:
     return _first_line(error)
 
 
-def _server_client(url: str) -> Any:
+def _server_package() -> tuple[Callable[..., Any], type[Exception]]:
+    """Return what makes a client, and the error that all of its errors are."""
     try:
-        import clickhouse_connect  # noqa: PLC0415 - optional dependency
-        from clickhouse_connect.driver.exceptions import OperationalError  # noqa: PLC0415 - optional dependency
+        from clickhouse_connect import get_client  # noqa: PLC0415 - optional dependency
+        from clickhouse_connect.driver.exceptions import DatabaseError  # noqa: PLC0415 - optional dependency
     except ImportError as error:
         raise UserError("a ClickHouse server needs: pip install 'interlock[clickhouse]'") from error
-    try:
-        return clickhouse_connect.get_client(dsn=url)
-    except OperationalError as error:
-        raise Unreachable(f"cannot reach ClickHouse at {_without_password(url)}: {_first_line(error)}") from error
+    return get_client, DatabaseError
 
 
 def _without_password(url: str) -> str:
@@ -215,21 +204,3 @@ def _months(times: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.intp]]]:
     months = times.astype("datetime64[ms]").astype("datetime64[M]")
     for month in np.unique(months):
         yield str(month), np.flatnonzero(months == month)
-
-
-def _instants(times: NDArray[np.int64]) -> Any:
-    return pa.array(times, pa.int64()).cast(_INSTANT)
-
-
-def _dictionary(labels: Labels) -> Any:
-    return pa.DictionaryArray.from_arrays(labels.codes, pa.array(labels.texts, pa.string()))
-
-
-def _column(values: Sequence[Any], field: str) -> Any:
-    if field in _TIME_FIELDS:
-        return _instants(np.array(values, np.int64))
-    if field in _NUMBER_FIELDS:
-        return pa.array([None if value is None else rounded(value) for value in values], pa.float64())
-    if field in _JSON_FIELDS:
-        return pa.array([canonical_json(value) for value in values])
-    return pa.array(values)

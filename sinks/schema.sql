@@ -1,4 +1,4 @@
--- Tallies, verdicts, controls and dead letters, and the views that answer the usual questions. Applying it again changes
+-- Tallies, verdicts, controls, pages and dead letters, and the views that answer the usual questions. Applying it again changes
 -- nothing. It runs on chdb and on a ClickHouse server (25.8 or newer) alike.
 --
 -- Every table remembers the tokens of its last inserts, so that a batch sent twice counts once; every key says what a row
@@ -76,6 +76,30 @@ PARTITION BY toYYYYMM(ts)
 ORDER BY (model, slo, scope, action, epoch, ts, state, control_id)
 SETTINGS non_replicated_deduplication_window = 10000;
 
+-- What on-call was told, as it was published; `details` is JSON of plain texts. Pages of one engagement share an incident.
+CREATE TABLE IF NOT EXISTS interlock.pages
+(
+    ts         DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+    page_id    String,
+    action     LowCardinality(String),
+    incident   String,
+    severity   LowCardinality(String),
+    summary    String               CODEC(ZSTD(3)),
+    model      LowCardinality(String),
+    slo        LowCardinality(String),
+    scope      LowCardinality(String),
+    control_id String,
+    epoch      UInt32,
+    mode       LowCardinality(String),
+    verdict_id String,
+    details    String               CODEC(ZSTD(3)),
+    issued_at  DateTime64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(issued_at)
+PARTITION BY toYYYYMM(ts)
+ORDER BY (model, slo, scope, incident, ts, page_id)
+SETTINGS non_replicated_deduplication_window = 10000;
+
 -- Events that could not be read. `raw` is the beginning of the event; `at` is when its batch was read.
 CREATE TABLE IF NOT EXISTS interlock.dead_letters
 (
@@ -119,6 +143,23 @@ SELECT
     argMinIf(verdict_id, controls.ts, controls.state = 'engaged') AS verdict_id
 FROM interlock.controls FINAL
 GROUP BY model, slo, scope, action, epoch, control_id;
+
+-- Who was woken, when, and for how long? One row per incident; `resolved_at` is null while it is open. A page that was
+-- published again, by a judge that started again, is the same page.
+CREATE OR REPLACE VIEW interlock.v_pages AS
+SELECT
+    incident,
+    model,
+    slo,
+    scope,
+    argMinIf(pages.severity, pages.ts, pages.action != 'resolve') AS severity,
+    minOrNullIf(pages.ts, pages.action != 'resolve') AS opened_at,
+    minOrNullIf(pages.ts, pages.action = 'resolve') AS resolved_at,
+    dateDiff('second', opened_at, resolved_at) AS seconds,
+    uniqExactIf(page_id, pages.action = 'update') AS updates,
+    argMinIf(pages.summary, pages.ts, pages.action != 'resolve') AS summary
+FROM interlock.pages FINAL
+GROUP BY incident, model, slo, scope;
 
 -- How much came in? Events, flagged events and labels per day and slice, by arrival. A filtered series is left out.
 CREATE OR REPLACE VIEW interlock.v_daily AS

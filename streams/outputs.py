@@ -23,6 +23,9 @@ from interlock.streams.tally import CELL, CHAINS, COHORT, COUNT, PANE, SERIES, S
 MARK = "interlock-replay"
 """A file that says that a ClickHouse directory was written by a replay, and may be replaced by the next."""
 
+Split = tuple[str, Sequence[str]]
+"""A series: its key, and the paths of the fields that it is split by."""
+
 TALLY_ROWS = 100_000
 """Rows of tallies sent to ClickHouse at a time."""
 
@@ -96,7 +99,8 @@ class Outputs:
 
     def _send_tallies(self) -> None:
         if self._sink is not None and self._tallies:
-            self._sink.insert_tallies(tally_table(self._tallies, self._plan), self._batch())
+            series = [(one.key, one.by) for one in self._plan.series]
+            self._sink.insert_tallies(tally_table(self._tallies, self._plan.tick, series), self._batch())
         self._tallies, self._held = [], 0
 
 
@@ -115,35 +119,38 @@ def _clickhouse(folder: Path) -> Iterator[ClickHouseSink]:
     partial.replace(folder)
 
 
-def tally_table(records: Sequence[TallyRecord], plan: Plan) -> TallyTable:
-    """Return tally records as rows for analysts: times in ms, names for codes."""
+def tally_table(records: Sequence[TallyRecord], tick: int, series: Sequence[Split]) -> TallyTable:
+    """Return tally records as rows for analysts: times in ms, names for codes.
+
+    `tick` is the width of a pane in ms; `series` are what the policy counts, in order.
+    """
     tables = np.concatenate([record.counts for record in records], axis=1)
     sizes = [record.counts.shape[1] for record in records]
-    start = tables[PANE] * plan.tick
-    names = [_names(record, plan) for record in records]
+    start = tables[PANE] * tick
+    names = [_names(record, series) for record in records]
     return TallyTable(
         pane_start=start,
-        pane_ms=np.full(len(start), plan.tick, np.int64),
-        cohort_start=np.where(tables[COHORT] < 0, start, tables[COHORT] * plan.tick),
+        pane_ms=np.full(len(start), tick, np.int64),
+        cohort_start=np.where(tables[COHORT] < 0, start, tables[COHORT] * tick),
         chain=Labels(np.repeat([CHAINS.index(r.chain) for r in records], sizes).astype(np.int32), CHAINS),
         model=Labels.of(name for part in names for name in part[0]),
         model_version=Labels.of(name for part in names for name in part[1]),
         slice=Labels.of(name for part in names for name in part[2]),
-        series=Labels(tables[SERIES].astype(np.int32), tuple(series.key for series in plan.series)),
+        series=Labels(tables[SERIES].astype(np.int32), tuple(key for key, _ in series)),
         cell=tables[CELL],
         count=tables[COUNT],
     )
 
 
-def _names(record: TallyRecord, plan: Plan) -> tuple[list[str], list[str], list[str]]:
+def _names(record: TallyRecord, series: Sequence[Split]) -> tuple[list[str], list[str], list[str]]:
     models = [record.versions[code] for code in record.counts[VERSION].tolist()]
     places = zip(record.counts[SLICE].tolist(), record.counts[SERIES].tolist(), strict=True)
     shown: dict[tuple[int, int], str] = {}
     slices = []
-    for code, series in places:
-        if (code, series) not in shown:
+    for code, number in places:
+        if (code, number) not in shown:
             name = record.slices[code]
-            by = plan.series[series].by
-            shown[code, series] = "" if name == "[]" else slice_text(name, by) if record.chain != "abuse" else name
-        slices.append(shown[code, series])
+            _, by = series[number]
+            shown[code, number] = "" if name == "[]" else slice_text(name, by) if record.chain != "abuse" else name
+        slices.append(shown[code, number])
     return [m for m, _ in models], [v for _, v in models], slices

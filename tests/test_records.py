@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from interlock.records import (
     Control,
     Labels,
+    Page,
     Verdict,
     canonical_json,
     control_line,
@@ -149,8 +150,8 @@ def test_labels_stand_for_their_texts() -> None:
     assert Labels.constant("x", 2).values() == ["x", "x"]
 
 
-@pytest.mark.parametrize(("name", "kind"), [("verdict", Verdict), ("control", Control)])
-def test_the_committed_schema_is_the_types_own(name: str, kind: type[Verdict] | type[Control]) -> None:
+@pytest.mark.parametrize(("name", "kind"), [("verdict", Verdict), ("control", Control), ("page", Page)])
+def test_the_committed_schema_is_the_types_own(name: str, kind: type[Verdict] | type[Control] | type[Page]) -> None:
     """Mend it with: python -m tests.test_records."""
     committed = (SCHEMAS / f"{name}.json").read_text("utf-8")
 
@@ -163,7 +164,7 @@ def test_lines_satisfy_the_published_schemas() -> None:
         jsonschema.Draft202012Validator(schema).validate(json.loads(line))
 
 
-def schema_text(kind: type[Verdict] | type[Control]) -> str:
+def schema_text(kind: type[Verdict] | type[Control] | type[Page]) -> str:
     """Return the JSON Schema of a record as it is committed."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | kind.model_json_schema()
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
@@ -172,3 +173,4 @@ def schema_text(kind: type[Verdict] | type[Control]) -> str:
 if __name__ == "__main__":
     (SCHEMAS / "verdict.json").write_text(schema_text(Verdict), "utf-8")
     (SCHEMAS / "control.json").write_text(schema_text(Control), "utf-8")
+    (SCHEMAS / "page.json").write_text(schema_text(Page), "utf-8")

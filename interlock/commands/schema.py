@@ -9,7 +9,7 @@ import typer
 from interlock.errors import UserError
 from interlock.events import schemas
 from interlock.policies.model import Policy
-from interlock.records import Control, Verdict
+from interlock.records import Control, Page, Verdict
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -27,6 +27,7 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "abuse": lambda: schemas()["abuse"],
     "verdict": lambda: {"$schema": DIALECT, **Verdict.model_json_schema()},
     "control": lambda: {"$schema": DIALECT, **Control.model_json_schema()},
+    "page": lambda: {"$schema": DIALECT, **Page.model_json_schema()},
 }
 """The schemas by name; add a function here and `docs/schemas/NAME.json`."""
 

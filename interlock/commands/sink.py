@@ -1,0 +1,102 @@
+"""`interlock sink`: what runs apart from the workers and brings their outputs to ClickHouse and to PagerDuty."""
+
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from interlock.errors import UserError
+from interlock.sinks.clickhouse import ClickHouseSink
+from interlock.sinks.pagerduty import PagerDutySink
+
+URL = "INTERLOCK_CLICKHOUSE_URL"
+ROUTING_KEY = "INTERLOCK_PAGERDUTY_ROUTING_KEY"
+
+Bootstrap = Annotated[
+    str, typer.Option(metavar="HOST:PORT", envvar="INTERLOCK_BOOTSTRAP", help="Kafka brokers, comma-separated.")
+]
+Prefix = Annotated[str, typer.Option(metavar="TEXT", envvar="INTERLOCK_PREFIX", help="Prefix of all topics.")]
+
+sink = typer.Typer(no_args_is_help=True, help="Bring outputs from Kafka to where they are kept.")
+
+
+@sink.command()
+def clickhouse(
+    bootstrap: Bootstrap,
+    prefix: Prefix = "",
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help=f"http://user:password@host:8123; or set {URL}.")
+    ] = None,
+    directory: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A ClickHouse (chdb) directory instead of a server.")
+    ] = None,
+) -> None:
+    """Keep all outputs in ClickHouse.
+
+    Tallies, verdicts, controls, pages and dead letters. It runs until it is stopped (SIGTERM, Ctrl-C), and waits while ClickHouse or Kafka is away. What is sent twice counts once.
+
+    Example: interlock sink clickhouse --bootstrap localhost:9092 --directory ch
+    """
+    from interlock.streams.sink_tables import TableTarget  # noqa: PLC0415 - Kafka's client takes half a second to load
+
+    if directory is not None and url is not None:
+        raise UserError("give --url or --directory, not both")
+    server = None if directory is not None else url or os.environ.get(URL)
+    if directory is None and not server:
+        raise UserError(f"where is ClickHouse? Give --url or --directory, or set {URL}")
+    _run(TableTarget(lambda: ClickHouseSink.connect(directory, server), prefix), bootstrap, prefix)
+
+
+@sink.command()
+def pagerduty(
+    bootstrap: Bootstrap,
+    prefix: Prefix = "",
+    base_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Another region, such as https://events.eu.pagerduty.com.")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="Authorities that may vouch for it (PEM).")] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=f"File with the routing key; or set {ROUTING_KEY}.")
+    ] = None,
+) -> None:
+    """Send pages to PagerDuty.
+
+    Each once and in order. The routing key comes from the environment (INTERLOCK_PAGERDUTY_ROUTING_KEY) or a file. It runs until it is stopped, and waits while PagerDuty or Kafka is away.
+
+    Example: interlock sink pagerduty --bootstrap localhost:9092
+    """
+    from interlock.streams.sink_pages import PageTarget  # noqa: PLC0415 - Kafka's client takes half a second to load
+
+    # One attempt at a time: the loop waits between them, and meanwhile stays in its group and can be stopped.
+    with PagerDutySink.connect(_key(key_file), base_url, ca, attempts=1) as opened:
+        _run(PageTarget(opened), bootstrap, prefix)
+
+
+def _key(file: Path | None) -> str:
+    """Return the routing key; it is never an argument, since those can be seen by everyone on the machine."""
+    try:
+        key = os.environ.get(ROUTING_KEY, "") if file is None else file.read_text("utf-8")
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: no routing key (not UTF-8)") from error
+    if not key.strip():
+        raise UserError(f"no routing key: set {ROUTING_KEY}, or name a file with --key-file")
+    return key.strip()
+
+
+def _run(target: Any, bootstrap: str, prefix: str) -> None:
+    """Run a sink until a signal stops it."""
+    from interlock.streams.kafka_sink import KafkaSink, Place  # noqa: PLC0415 - as above
+
+    place = Place.read(bootstrap, prefix)
+    logging.basicConfig(level=logging.CRITICAL, format="%(asctime)s %(message)s")
+    logging.getLogger("interlock").setLevel(logging.INFO)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    KafkaSink(target, place, stop).run()

@@ -1,0 +1,295 @@
+"""The loop of a sink that runs apart: messages of Kafka to a target, at least once, in order, however long it is away.
+
+Offsets are committed after the target has taken what lies before them, so a sink that is killed sends a part of it again;
+targets know again what they have taken. While the target or the broker is away the loop waits, and stays in its group.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple, Protocol, Self
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import CommitFailedError, KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from interlock.errors import Unreachable, UserError
+from interlock.reaching import consumer
+from interlock.streams.patience import Patience
+from interlock.streams.reach import answers
+
+GROUP = "interlock-sink-"
+POLL = 0.5
+"""Seconds that a quiet loop waits for messages before it looks up."""
+
+START_PATIENCE, PROBE = 15.0, 5.0
+"""Seconds until a broker must answer at the start; seconds of silence after which it is asked whether it is there."""
+
+CONNECT_TIMEOUT, COMMIT_TIMEOUT, LEAVE_TIMEOUT = 5_000, 5_000, 5_000
+HISTORY_TIMEOUT = 10.0
+
+log = logging.getLogger("interlock.sink")
+
+
+class Message(NamedTuple):
+    """A message as targets read it: `topic` is its whole name, `ts` its Kafka timestamp in ms."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    ts: int
+
+
+class Target(Protocol):
+    """Where a sink sends what it reads."""
+
+    @property
+    def name(self) -> str:
+        """What the group is named after."""
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """The topics, without prefix."""
+
+    @property
+    def most(self) -> int:
+        """Messages given at a time; offsets are committed after each time."""
+
+    @property
+    def linger(self) -> float:
+        """Seconds that messages are gathered before they are given."""
+
+    @property
+    def recalls(self) -> bool:
+        """Whether it must be told of earlier messages, which it took in another life."""
+
+    def recall(self, message: Message) -> None:
+        """Remember a message that was taken before."""
+
+    def take(self, messages: Sequence[Message]) -> None:
+        """Take messages of one partition, in order; what cannot be read is skipped and counted.
+
+        Raises:
+            Unreachable: the target is away; they are given again.
+        """
+
+    def close(self) -> None:
+        """Let go of the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which Kafka, and what the names of its topics begin with."""
+
+    addresses: tuple[tuple[str, int], ...]
+    prefix: str = ""
+
+    @classmethod
+    def read(cls, bootstrap: str, prefix: str = "") -> Self:
+        """Return the place that `host:port,host:port` names; UserError if it names none."""
+        pairs = [one.strip().rpartition(":") for one in bootstrap.split(",")]
+        if not all(host and port.isdecimal() and 0 < int(port) < 1 << 16 for host, _, port in pairs):
+            raise UserError(f"--bootstrap: found {bootstrap}; expected HOST:PORT, or several with commas")
+        return cls(tuple((host.strip("[]"), int(port)) for host, _, port in pairs), prefix)
+
+    @property
+    def bootstrap(self) -> list[str]:
+        """The addresses as clients take them."""
+        return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.addresses]
+
+    def __str__(self) -> str:
+        return ", ".join(self.bootstrap)
+
+    @property
+    def answers(self) -> bool:
+        """Whether any broker answers."""
+        return any(answers(*address) for address in self.addresses)
+
+
+@dataclass
+class KafkaSink:
+    """Reads a target's topics until `stop` is set."""
+
+    target: Target
+    place: Place
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        """Start with nothing heard."""
+        self._consumer: KafkaConsumer
+        self._heard: dict[TopicPartition, int] = {}
+        self._quiet_since = time.monotonic()
+        self._patience, self._broker = Patience(log), Patience(log)
+
+    def run(self) -> None:
+        """Deliver until stopped; what is in hand then is delivered if the target is there.
+
+        Raises:
+            Unreachable: no broker answers at the start.
+        """
+        self._consumer = self._reach()
+        with closing(self.target):
+            try:
+                while not self.stop.is_set():
+                    for partition, records in self._gather().items():
+                        self._deliver(partition, records)
+            finally:
+                self._consumer.close(timeout_ms=LEAVE_TIMEOUT)
+
+    # -- the broker --------------------------------------------------------------------------------------------------
+
+    def _reach(self) -> KafkaConsumer:
+        """Return a member of the sink's group, as soon as a broker answers."""
+        deadline = time.monotonic() + START_PATIENCE
+        while True:
+            if self.place.answers:
+                with suppress(KafkaError):
+                    return self._join()
+            left = deadline - time.monotonic()
+            if left <= 0 or self.stop.wait(min(left, POLL)):
+                raise Unreachable(f"no Kafka broker answers at {self.place} (tried for {START_PATIENCE:.0f} s)")
+
+    def _join(self) -> KafkaConsumer:
+        joined = self._client(
+            group_id=f"{self.place.prefix}{GROUP}{self.target.name}",
+            session_timeout_ms=6_000,  # after a crash its successor waits this long for its partitions
+            heartbeat_interval_ms=2_000,
+            max_poll_records=self.target.most,
+        )
+        joined.subscribe([self.place.prefix + topic for topic in self.target.topics])
+        return joined
+
+    def _client(self, **options: object) -> KafkaConsumer:
+        return consumer(
+            bootstrap_servers=self.place.bootstrap,
+            bootstrap_timeout_ms=CONNECT_TIMEOUT,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            metadata_max_age_ms=10_000,  # topics that come later are found
+            isolation_level="read_committed",
+            **options,
+        )
+
+    def _gather(self) -> dict[TopicPartition, list[Message]]:
+        """Return messages by partition: as many as the target takes at a time, or what came in its `linger`."""
+        found: dict[TopicPartition, list[Message]] = {}
+        deadline = time.monotonic() + POLL
+        while not self.stop.is_set():
+            left = max(0.0, deadline - time.monotonic())
+            polled = self._poll(left)
+            if polled and not found:
+                deadline = time.monotonic() + self.target.linger
+            for partition, records in polled.items():
+                _append(found.setdefault(partition, []), map(_message, records))
+            if sum(map(len, found.values())) >= self.target.most or time.monotonic() >= deadline:
+                break
+        self._listen(heard=bool(found))
+        return found
+
+    def _poll(self, seconds: float) -> dict[TopicPartition, list[Any]]:
+        try:
+            polled: dict[TopicPartition, list[Any]] = self._consumer.poll(timeout_ms=int(seconds * 1000))
+        except KafkaError as error:
+            self.stop.wait(self._broker.failed(self._told(error)))
+            return {}
+        return polled
+
+    def _listen(self, *, heard: bool) -> None:
+        """Say once that the broker is away, when nothing has come for a while and none answers."""
+        now = time.monotonic()
+        if heard:
+            self._quiet_since = now
+            self._broker.succeeded()
+        elif now - self._quiet_since >= PROBE:
+            self._quiet_since = now
+            if self.place.answers:
+                self._broker.succeeded()
+            else:
+                self._wait(self._broker.failed(self._told()))
+
+    def _told(self, error: KafkaError | None = None) -> str:
+        if error is not None and self.place.answers:
+            return f"Kafka: {' '.join(str(error).split())[:200]}"
+        return f"no Kafka broker answers at {self.place}"
+
+    # -- the target --------------------------------------------------------------------------------------------------
+
+    def _deliver(self, partition: TopicPartition, messages: list[Message]) -> None:
+        """Give a partition's messages; stop short when the partition is no longer ours, or the loop is stopped."""
+        if not self._insist(partition, partial(self._remember, partition, messages[0].offset)):
+            return
+        for start in range(0, len(messages), self.target.most):
+            part = messages[start : start + self.target.most]
+            through = part[-1].offset + 1
+            if not self._insist(partition, partial(self.target.take, part)):
+                return
+            self._heard[partition] = max(through, self._heard.get(partition, 0))
+            if not self._insist(partition, partial(self._commit, partition, through)):
+                return
+
+    def _insist(self, partition: TopicPartition, do: Callable[[], None]) -> bool:
+        """Do it, again and again while a service is away; return whether it was done."""
+        while partition in self._consumer.assignment():
+            try:
+                do()
+            except CommitFailedError:
+                return False  # the group has moved on: whoever has the partition now is given these again
+            except (Unreachable, KafkaError) as error:
+                reason = str(error) if isinstance(error, Unreachable) else self._told(error)
+                if self.stop.is_set():
+                    log.warning("stopped before it was delivered: %s", reason)
+                    return False
+                self._wait(self._patience.failed(reason))
+            else:
+                self._patience.succeeded()
+                return True
+        return False
+
+    def _wait(self, seconds: float) -> None:
+        """Wait, in the group and without reading on; a stop ends it."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and not self.stop.is_set():
+            self._consumer.pause(*self._consumer.assignment())
+            for partition, records in self._poll(min(left, POLL)).items():
+                self._consumer.seek(partition, records[0].offset)  # assigned meanwhile: it is not its turn
+        self._consumer.resume(*self._consumer.paused())
+
+    def _commit(self, partition: TopicPartition, offset: int) -> None:
+        self._consumer.commit({partition: OffsetAndMetadata(offset, "", -1)}, timeout_ms=COMMIT_TIMEOUT)
+
+    def _remember(self, partition: TopicPartition, first: int) -> None:
+        """Tell the target of everything in a partition before `first` that it has not heard of."""
+        heard = self._heard.get(partition, 0)
+        if not self.target.recalls or heard >= first:
+            return
+        with closing(self._client(group_id=None)) as reader:
+            reader.assign([partition])
+            reader.seek(partition, heard)
+            quiet = time.monotonic()
+            while (reader.position(partition, timeout_ms=COMMIT_TIMEOUT) or 0) < first:
+                for record in reader.poll(timeout_ms=int(POLL * 1000)).get(partition, ()):
+                    quiet = time.monotonic()
+                    if record.offset < first:
+                        self.target.recall(_message(record))
+                if time.monotonic() - quiet > HISTORY_TIMEOUT:
+                    raise Unreachable(f"what was taken before on {partition.topic} cannot be read")
+        self._heard[partition] = first
+
+
+def _append(found: list[Message], more: Iterable[Message]) -> None:
+    """Add messages that follow; after a rebalance reading begins anew, and so does what was found."""
+    new = list(more)
+    if found and new and new[0].offset <= found[-1].offset:
+        found.clear()
+    found += new
+
+
+def _message(record: Any) -> Message:
+    return Message(record.topic, record.partition, record.offset, record.key, record.value, record.timestamp)

@@ -1,0 +1,33 @@
+"""Waiting for a service that is away: longer each time, and said less and less often."""
+
+import logging
+import time
+from collections.abc import Callable
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
+"""Seconds between attempts: the first time, and at most."""
+
+
+class Patience:
+    """Counts the failures of one service, one after another; `log` is where they are said."""
+
+    def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start without failures; `clock` is in seconds."""
+        self._log, self._clock = log, clock
+        self._failures, self._since = 0, 0.0
+
+    def failed(self, reason: str) -> float:
+        """Note a failure; return the seconds to wait. It is said the 1st, 2nd, 4th, 8th… time."""
+        self._failures += 1
+        if self._failures == 1:
+            self._since = self._clock()
+        wait = min(LONGEST_WAIT, FIRST_WAIT * float(1 << min(self._failures - 1, 20)))
+        if self._failures & (self._failures - 1) == 0:
+            self._log.warning("%s (attempt %d; again in %g s)", reason, self._failures, wait)
+        return wait
+
+    def succeeded(self) -> None:
+        """Note that the service is there, and say so if it was away."""
+        if self._failures:
+            self._log.warning("back after %.0f s and %d attempts", self._clock() - self._since, self._failures)
+        self._failures = 0
