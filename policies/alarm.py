@@ -95,9 +95,9 @@ class Alarms:
     mirrored evidence and the evidence of the last `hold` decide when it is let go.
     """
 
-    def __init__(self, slots: int, bank: Bank) -> None:
-        """Start released, without evidence."""
-        self._bank = bank
+    def __init__(self, slots: int, bank: Bank, *, latched: bool = False) -> None:
+        """Start released, without evidence; `latched`: only a person lets go."""
+        self._bank, self._latched = bank, latched
         self._window = StartWindow(slots, bank.bad_weights, bank.thresholds.window_panes)
         self._page, self._warn, self._let_go = (
             math.log(c) for c in (bank.thresholds.page, bank.thresholds.warn, bank.thresholds.release)
@@ -206,7 +206,8 @@ class Alarms:
         state = self.engaged[slot]
         asks = not state.asked and pane - state.since >= self._bank.thresholds.max_hold_panes
         state.asked |= asks
-        return [Transition(slot, Change.HELD)] * asks + self._recover(slot, pane)
+        held = [Transition(slot, Change.HELD)] * asks
+        return held if self._latched else held + self._recover(slot, pane)
 
     def _recover(self, slot: int, pane: int) -> list[Transition]:
         state = self.engaged[slot]

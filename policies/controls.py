@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from interlock.policies.model_base import Action
+from interlock.policies.scalars import DAY
 from interlock.records import Control, Mode
 
 MODES: dict[Action, Mode] = {
@@ -17,6 +18,9 @@ MODES: dict[Action, Mode] = {
     "notify": "normal",
 }
 """The mode that a scope is served in while an action is engaged."""
+
+KEPT = ("epochs", "engaged", "released")
+"""What controls remember of each scope: its last epoch, and when it was engaged and released."""
 
 Scope = Mapping[str, str]
 ScopeKey = tuple[tuple[str, str], ...]
@@ -44,6 +48,26 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseCommand:
+    """A person's word that ends one engaged control, and no other: `by` whom, why, `ts` in ms."""
+
+    model: str
+    slo: str
+    scope: Scope
+    control_id: str
+    epoch: int
+    ts: int
+    by: str
+    reason: str
+
+    @property
+    def cause(self) -> Cause:
+        """Why the control ends."""
+        why = f": {self.reason}" if self.reason else ""
+        return Cause(self.ts, "", f"released by {self.by}{why}", {"by": self.by, "reason": self.reason})
+
+
+@dataclass(frozen=True, slots=True)
 class Owner:
     """Whose controls they are."""
 
@@ -53,42 +77,64 @@ class Owner:
     policy_digest: str
 
 
+Describe = Callable[[Scope], dict[str, object]]
+"""What a guard must know of a scope to tell whether a request belongs to it."""
+
+
+def by_itself(scope: Scope) -> dict[str, object]:  # noqa: ARG001 - the scope says it all
+    """Describe a scope that needs no more words: the whole model, a version."""
+    return {}
+
+
 class Controls:
     """Epochs and engaged scopes of one SLO's action; one SLO's timing never changes another's ids."""
 
-    def __init__(self, owner: Owner) -> None:
-        """Start with nothing engaged."""
-        self._owner = owner
+    def __init__(self, owner: Owner, describe: Describe = by_itself) -> None:
+        """Start with nothing engaged; `describe` gives a control's parameters at the time it is written."""
+        self._owner, self._describe = owner, describe
         self.epochs: dict[ScopeKey, int] = {}
         self.engaged: dict[ScopeKey, int] = {}
+        self.released: dict[ScopeKey, int] = {}
 
     def engage(self, scope: Scope, cause: Cause) -> Control:
-        """Open the next epoch of a scope; ValueError if it is engaged already."""
+        """Open the next epoch of a scope; ValueError if it is engaged already.
+
+        Within a day of the last release its evidence says when that was: it updates the incident (VERDICTS.md §4).
+        """
         key = scope_key(scope)
         if key in self.engaged:
             raise ValueError(f"{self._owner.slo} is engaged in {dict(scope)}")
         self.epochs[key] = self.epochs.get(key, 0) + 1
         self.engaged[key] = cause.ts
-        return self._record(scope, "engaged", cause)
+        at = self.released.get(key)
+        again = at is not None and cause.ts - at <= DAY
+        return self._record(scope, "engaged", cause, {"released_at": at} if again else {})
 
     def update(self, scope: Scope, cause: Cause) -> Control:
-        """Say more about an engaged control: same id, same epoch."""
-        return self._record(scope, "engaged", cause)
+        """Say more about an engaged control: same id, same epoch; its evidence says that it is an update."""
+        return self._record(scope, "engaged", cause, {"update": True})
 
     def release(self, scope: Scope, cause: Cause) -> Control:
         """Close the epoch of an engaged scope."""
-        del self.engaged[scope_key(scope)]
-        return self._record(scope, "released", cause)
+        key = scope_key(scope)
+        del self.engaged[key]
+        self.released[key] = cause.ts
+        return self._record(scope, "released", cause, {})
+
+    def named(self, command: ReleaseCommand) -> bool:
+        """Return whether a command names what is engaged: this scope, in this epoch, by this id."""
+        key, epoch = scope_key(command.scope), command.epoch
+        engaged = key in self.engaged and self.epochs[key] == epoch
+        return engaged and command.control_id == self.control_id(command.scope, epoch)
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values."""
-        return {"epochs": list(self.epochs.items()), "engaged": list(self.engaged.items())}
+        return {kept: list(getattr(self, kept).items()) for kept in KEPT}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same owner's controls."""
-        self.epochs, self.engaged = (
-            {tuple((name, value) for name, value in key): number for key, number in saved[kept]}
-            for kept in ("epochs", "engaged")
+        self.epochs, self.engaged, self.released = (
+            {tuple((name, value) for name, value in key): number for key, number in saved[kept]} for kept in KEPT
         )
 
     def control_id(self, scope: Scope, epoch: int) -> str:
@@ -96,7 +142,7 @@ class Controls:
         owner = self._owner
         return identity(owner.model, owner.slo, scope_key(scope), owner.action, epoch)
 
-    def _record(self, scope: Scope, state: str, cause: Cause) -> Control:
+    def _record(self, scope: Scope, state: str, cause: Cause, told: Mapping[str, object]) -> Control:
         owner, epoch = self._owner, self.epochs[scope_key(scope)]
         return Control(
             control_id=self.control_id(scope, epoch),
@@ -106,11 +152,11 @@ class Controls:
             action=owner.action,
             mode=MODES[owner.action],
             state="engaged" if state == "engaged" else "released",
-            parameters={},
+            parameters=self._describe(scope),
             slo=owner.slo,
             verdict_id=cause.verdict_id,
             cause=cause.sentence,
-            evidence=dict(cause.evidence),
+            evidence={**cause.evidence, **told},
             policy_digest=owner.policy_digest,
             ts=cause.ts,
             issued_at=cause.ts,

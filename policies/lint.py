@@ -24,6 +24,7 @@ def warnings(policy: Policy) -> list[Finding]:
         *_names(policy),
         *_indicators(policy),
         *_labels(policy),
+        *_unknown(policy),
         *(Finding(_loc(path), f"not in force yet: {text}") for path, text in policy.not_in_force()),
     ]
 
@@ -97,6 +98,31 @@ def _labels(policy: Policy) -> Iterator[Finding]:
     elif labels.maturity > labels.join_ttl:
         text = f"labels are awaited for {show_duration(labels.maturity)} and join for {show_duration(labels.join_ttl)}"
         yield Finding(("labels", "maturity"), text)
+
+
+def _unknown(policy: Policy) -> Iterator[Finding]:
+    """Yield what `on_unknown` will do for good, or to every new model, by the policy alone."""
+    asked = policy.on_unknown.by_state() if policy.on_unknown else {}
+    names = {slo.resolved_indicator for slo in policy.slos_in_force}
+    stands = "this action will engage and stand"
+    blind = ", ".join(sorted(_blind(policy, names)))
+    if "no_data" in asked and blind:
+        yield Finding(("on_unknown", "no_data"), f"{blind} will be no_data whatever comes: {stands}")
+    if "unidentified" in asked and "ood_recall" in names and policy.audits is None:
+        yield Finding(("on_unknown", "unidentified"), f"ood_recall will stay unidentified without audits: {stands}")
+    age = MATURITY if policy.labels.maturity is None else policy.labels.maturity
+    judged = any(slo.spec.chain == "joined" for slo in policy.slos_in_force)
+    if "insufficient" in asked and judged and asked["insufficient"].for_ <= age:
+        text = f"labels are judged at an age of {show_duration(age)}: this action will engage for every new model"
+        yield Finding(("on_unknown", "insufficient", "for"), text)
+
+
+def _blind(policy: Policy, names: set[str]) -> set[str]:
+    """Return the indicators that can have no data."""
+    blind = set() if policy.never_events else {"never_event_violations"}
+    if policy.reference is None:
+        blind |= {"unseen_rate"} | ({"ood_rate", "ood_recall"} if policy.ood.threshold is None else set())
+    return blind & names
 
 
 def _loc(path: str) -> tuple[str | int, ...]:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from interlock.policies.alarm import Alarms, Change, Transition
 from interlock.policies.causes import Exemplar
 from interlock.policies.context import Context
-from interlock.policies.controls import Cause, Controls
+from interlock.policies.controls import Cause, Controls, ReleaseCommand, Scope
 from interlock.policies.measures import Measure
+from interlock.policies.plan import slo_paths
 from interlock.policies.slots import OTHER, POOL, Slots
 from interlock.policies.states import Facts, decide
 from interlock.policies.story import Story, evidence, sentence
@@ -32,10 +33,12 @@ PARTS = ("slots", "measure", "alarms", "window", "controls")
 
 @dataclass(slots=True)
 class Said:
-    """What judging yields."""
+    """What judging yields as of `ts`, the end of an arrival pane in ms; `freed` are scopes that are judged no more."""
 
     verdicts: list[Verdict] = field(default_factory=list)
     controls: list[Control] = field(default_factory=list)
+    freed: list[dict[str, str]] = field(default_factory=list)
+    ts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,9 @@ class Machine:
         """Slots whose evidence counts in the pool: endpoints with too few labels to be tested alone."""
         self.slots = Slots(context.cap)
         self.bank = measure.bank(context.thresholds, context.stale_panes)
-        self.alarms = Alarms(len(self.slots), self.bank)
+        self.alarms = Alarms(len(self.slots), self.bank, latched=context.slo.action_on_breach == "kill_switch")
         self.window = PaneWindow(len(self.slots), measure.width, context.window_panes)
-        self.controls = Controls(context.owner)
+        self.controls = Controls(context.owner, self.describe)
         self.shown: dict[int, State] = {}
         self.exemplars: dict[int, list[tuple[int, int, str, str]]] = {}
         self.changes: list[Transition] = []
@@ -145,8 +148,29 @@ class Machine:
         for slot, verdict in zip(news, self.verdicts(news, moment), strict=True):
             self._say(verdict, moved.get(slot, []), said)
         if due:
-            self.free(moment)
+            said.freed = self.free(moment)
         return said
+
+    def let_go(self, command: ReleaseCommand, pane: int) -> list[Control]:
+        """End the engaged control that a person names; none other. Evidence starts after the judged pane `pane`."""
+        if not self.controls.named(command):
+            return []
+        for slot in self.slots.taken():
+            if self._scope(self.slots.names[slot]) == command.scope:
+                self.changes = [change for change in self.changes if change.slot != slot]
+                if slot in self.alarms.engaged:
+                    self.alarms.release(slot, pane)
+        return [self.controls.release(command.scope, command.cause)]
+
+    def describe(self, scope: Scope) -> dict[str, object]:
+        """Return the fields that a slice is of, and for the pool the slices that stand apart from it at this moment."""
+        if "slice" not in scope:
+            return {}
+        by: dict[str, object] = {"by": list(slo_paths(self.context.policy, self.context.slo))}
+        if scope["slice"] != self.pool:
+            return by
+        alone = [name for name, slot in self.slots.numbers.items() if slot not in self.pooled]
+        return by | {"apart": sorted(self._scope(name)["slice"] for name in alone)}
 
     def _say(self, verdict: Verdict, moved: list[Change], said: Said) -> None:
         said.verdicts.append(verdict)
@@ -258,15 +282,18 @@ class Machine:
         self.changes = [Transition(slot, Change(change)) for slot, change in saved["changes"]]
         self.pooled, self._led = np.array(saved["pooled"], np.int64), set(saved["led"])
 
-    def free(self, moment: Moment) -> None:
-        """Take slots from slices that had no event for a window of the SLO's own axis, and no control."""
+    def free(self, moment: Moment) -> list[dict[str, str]]:
+        """Take slots from slices that had no event for a window of the SLO's own axis, and no control; return which."""
+        freed = []
         for slot in self.slots.taken():
             last = self.slots.last[slot]
             quiet = last is None or moment.judged - last > self.context.window_panes
             if slot != POOL and quiet and slot not in self.alarms.engaged:
+                freed.append(self._scope(self.slots.names[slot]))
                 self.slots.free(slot)
                 self.alarms.drop(slot)
                 self.window.forget(slot)
                 self.measure.restart(np.arange(len(self.slots)) == slot)
                 self.shown.pop(slot, None)
                 self.exemplars.pop(slot, None)
+        return freed

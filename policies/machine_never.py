@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from interlock.detectors.never import rate_bound
 from interlock.policies.causes import Exemplar
 from interlock.policies.context import Context
-from interlock.policies.controls import Cause, Controls, scope_key
+from interlock.policies.controls import Cause, Controls, ReleaseCommand, by_itself, scope_key
 from interlock.policies.machine import Moment, Said
 from interlock.policies.plan import DECIDED, UNDECIDABLE, VIOLATION
 from interlock.policies.states import Facts, decide
@@ -40,6 +40,7 @@ class NeverMachine:
     def __init__(self, context: Context) -> None:
         """Start before the first pane."""
         self.context = context
+        self.describe = by_itself
         self.rules = context.policy.never_events
         self.controls = Controls(context.owner)
         self._versions: dict[str, Ledger] = {}
@@ -84,6 +85,12 @@ class NeverMachine:
         ledger.counts[:] = 0
         ledger.broken = None
         return self.controls.release(self._scope(version), cause)
+
+    def let_go(self, command: ReleaseCommand, pane: int) -> list[Control]:  # noqa: ARG002 - counts have no panes
+        """End the engaged control of a version that a person names; none other."""
+        if not self.controls.named(command):
+            return []
+        return [self.release(command.scope.get("version", ""), command.cause)]
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state between two panes, as plain values and arrays."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from interlock.detectors.calibration import weighted_p95
 from interlock.policies.alarm import Change, Phase, Transition
 from interlock.policies.context import Context
-from interlock.policies.controls import Cause, scope_key
+from interlock.policies.controls import Cause, ReleaseCommand, Scope, scope_key
 from interlock.policies.machine import Machine, Moment, Said, Slices
 from interlock.policies.measures_ece import EceMeasure
 from interlock.policies.slots import POOL, REST
@@ -116,6 +116,14 @@ class P95Machine:
             inner.free(moment)
             self._regroup()
         return said
+
+    def let_go(self, command: ReleaseCommand, pane: int) -> list[Control]:
+        """End the engaged control of an endpoint that a person names; its evidence starts after the pane."""
+        return self.inner.let_go(command, pane)
+
+    def describe(self, scope: Scope) -> dict[str, object]:
+        """Describe a scope: for `(rest)`, the endpoints that are judged alone stand apart."""
+        return self.inner.describe(scope)
 
     def _over(self, sums: Ints) -> list[int]:
         """Return the rejected endpoints if they carry more than SHARE of the labelled decisions."""

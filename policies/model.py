@@ -11,12 +11,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from interlock.policies.model_base import Action, Part, Scalar, Text
-from interlock.policies.model_later import BlastRadius, Lease, OnUnknown, Operator, Review, Rollout, SafeMode
+from interlock.policies.model_later import BlastRadius, Operator, Review, Rollout, SafeMode
 from interlock.policies.model_parts import (
     POSITIVE,
     Audits,
     Labels,
+    Lease,
     NeverEvent,
+    OnUnknown,
     Ood,
     Owners,
     Proxy,
@@ -53,8 +55,6 @@ _LATER_KEYS = {
     "rollout": "standing limits are not applied yet",
     "review": "review capacity and thresholds are not applied yet",
     "safe_mode": "nothing switches to it yet; guards only learn the mode",
-    "lease": "leases are not issued yet",
-    "on_unknown": "unknown verdicts are reported and trigger no action yet",
     "blast_radius": "controls are not capped yet",
     "operators": "commands are not checked against groups yet",
 }
@@ -91,8 +91,8 @@ class Policy(Part):
     rollout: tuple[Rollout, ...] = Field(default=(), description="Standing limits (not in force yet).")
     review: Review | None = Field(default=None, description="Review by people (not in force yet).")
     safe_mode: SafeMode | None = Field(default=None, description="What serves in safe mode (not in force yet).")
-    lease: Lease | None = Field(default=None, description="How long guards trust (not in force yet).")
-    on_unknown: OnUnknown | None = Field(default=None, description="Actions on the unknown (not in force yet).")
+    lease: Lease | None = Field(default=None, description="How long guards trust what they last heard.")
+    on_unknown: OnUnknown | None = Field(default=None, description="What is done when a verdict stays unknown.")
     release: Release = Field(default_factory=Release, description="What it takes to end a control.")
     blast_radius: BlastRadius | None = Field(default=None, description="Cap of a control (not in force yet).")
     operators: tuple[Operator, ...] = Field(default=(), description="Who may command what (not in force yet).")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from interlock.policies.model_base import Action, Cel, Part, Share, Text
-from interlock.policies.scalars import Duration, PositiveDuration, RateText, duration_field
+from interlock.policies.scalars import RateText
 
 
 class Throttle(Part):
@@ -39,29 +39,6 @@ class SafeMode(Part):
     """What serves when the model must not."""
 
     serve: Text = Field(description="The baseline, such as claims-rules@1.9.")
-
-
-class Lease(Part):
-    """How long a guard trusts what it last heard."""
-
-    ttl: PositiveDuration = duration_field("2m", "Validity of a heartbeat.")
-    grace: Duration = duration_field("10m", "Time without a heartbeat before on_lost.")
-    on_lost: Action = Field(default="route_to_human_review", description="What a guard does then.")
-
-
-class Patience(Part):
-    """What is done when something stays unknown."""
-
-    for_: PositiveDuration = Field(alias="for", description="Time that it may stay unknown.")
-    action: Action = Field(description="What is done then.")
-
-
-class OnUnknown(Part):
-    """What is done when a verdict stays unknown."""
-
-    no_data: Patience | None = Field(default=None, description="When no data comes.")
-    unidentified: Patience | None = Field(default=None, description="When the data cannot answer.")
-    insufficient: Patience | None = Field(default=None, description="When there is too little of it.")
 
 
 class BlastRadius(Part):

@@ -1,10 +1,10 @@
 """The parts of a policy around its SLOs that are in force."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from interlock.policies.model_base import Cel, Name, Part, Scalar, Share, Text
+from interlock.policies.model_base import Action, Cel, Name, Part, Scalar, Share, Text
 from interlock.policies.scalars import Duration, PositiveDuration, duration_field
 
 POSITIVE: tuple[str | float | bool, ...] = (True, 1.0, "1", "true")
@@ -95,6 +95,47 @@ class Release(Part):
     )
     max_hold: PositiveDuration = duration_field("7d", "Time in recovery after which a person is asked.")
     probe: Share | None = Field(default=None, description="Share of traffic that is let through first.")
+
+
+PassingAction = Literal["degrade_to_safe_mode", "route_to_human_review", "throttle", "notify"]
+"""An action that ends by itself."""
+
+
+def parse_passing(value: object) -> object:
+    """Return an action that ends by itself; a kill switch is ended by people only."""
+    if value == "kill_switch":
+        raise ValueError(f"one of {', '.join(get_args(PassingAction))}: only people end a kill switch")
+    return value
+
+
+class Patience(Part):
+    """What is done when something stays unknown."""
+
+    for_: PositiveDuration = Field(alias="for", description="Event time that it may stay unknown.")
+    action: Annotated[PassingAction, BeforeValidator(parse_passing)] = Field(
+        description="What is done then, until the verdict is another; not kill_switch, which only people end."
+    )
+
+
+class OnUnknown(Part):
+    """What is done when the verdict of an SLO in a scope stays unknown; each state has its own time and action."""
+
+    no_data: Patience | None = Field(default=None, description="When no data comes.")
+    unidentified: Patience | None = Field(default=None, description="When the data cannot answer.")
+    insufficient: Patience | None = Field(default=None, description="When there is too little of it.")
+
+    def by_state(self) -> dict[str, Patience]:
+        """Return what is asked for, by the verdict's state."""
+        asked = {"no_data": self.no_data, "unidentified": self.unidentified, "insufficient": self.insufficient}
+        return {state: patience for state, patience in asked.items() if patience is not None}
+
+
+class Lease(Part):
+    """How long a guard trusts what it last heard."""
+
+    ttl: PositiveDuration = duration_field("2m", "Validity of a heartbeat.")
+    grace: Duration = duration_field("10m", "Time without a heartbeat before on_lost.")
+    on_lost: Action = Field(default="route_to_human_review", description="What a guard does then.")
 
 
 class NeverEvent(Part):

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from interlock.policies.context import Context
+from interlock.policies.controls import ReleaseCommand
 from interlock.policies.machine import Machine, Moment, Said
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
+from interlock.records import Control
 from interlock.streams.feed import Feed, Legend, Part, Rows, by_slice
-from interlock.streams.tally import COHORT, COUNT, VERSION, Ints
+from interlock.streams.tally import COHORT, COUNT, NO_COHORT, PANE, VERSION, Ints
+from interlock.streams.voice import Voice
 
 NOTHING: dict[str, Ints] = {}
 
@@ -24,14 +27,20 @@ def margin(context: Context) -> int:
     return max(context.window_panes, context.stale_panes) + context.block + context.maturity_panes
 
 
+def soonest(after: int, *panes: int | None) -> int:
+    """Return the first of some panes; `after` if there is none before it."""
+    return min([after, *(pane for pane in panes if pane is not None)])
+
+
 class ArrivalAxis:
     """Judges by arrival pane: what needs no labels."""
 
     def __init__(self, machine: Machine | NeverMachine, feed: Feed, read: Read) -> None:
         """Start before the model's first pane."""
         self.machine, self.feed, self._read = machine, feed, read
+        self._voice = Voice(machine)
         self._next: int | None = None
-        self._busy, self._said = 0, False
+        self._busy = 0
 
     def put(self, predictions: Rows, joined: Rows) -> None:  # noqa: ARG002 - labels are not waited for
         """Take in counts."""
@@ -44,14 +53,15 @@ class ArrivalAxis:
         said = []
         last = (through + 1) // self.feed.ratio - 1
         while self._next <= last:
-            pane = self._next
-            if pane not in self.feed.parts and pane > self._busy + margin(self.machine.context):
-                ahead = self.feed.next(pane)
-                self._next = last + 1 if ahead is None else min(ahead, last + 1)
-                continue
-            said += self._step(pane)
-            self._next += 1
+            if self._resting(self._next):
+                self._next = soonest(last + 1, self.feed.next(self._next), self._voice.next())
+            if self._next <= last:
+                said += self._step(self._next)
+                self._next += 1
         return said
+
+    def _resting(self, pane: int) -> bool:
+        return pane not in self.feed.parts and pane > self._busy + margin(self.machine.context)
 
     def _step(self, pane: int) -> list[Said]:
         parts = self.feed.take(pane)
@@ -59,20 +69,26 @@ class ArrivalAxis:
         self.machine.judge(pane, self._read(parts) if parts else NOTHING)
         for one in sorted(self.feed.causes.pop(pane, [])):
             self.machine.explain(one)
-        boundary = (pane + 1) % self.machine.context.block == 0
-        first, self._said = not self._said, True
-        return [self.machine.conclude(Moment(pane, pane))] if parts or boundary or first or self.machine.pending else []
+        return self._voice.say(Moment(pane, pane), news=bool(parts) or self.machine.pending)
+
+    def release(self, command: ReleaseCommand) -> list[Control]:
+        """End the engaged control that a person names; that is news, after which empty panes are judged again."""
+        if self._next is None:
+            return []
+        found = self._voice.release(command, Moment(self._next - 1, self._next - 1))
+        self._busy = max(self._busy, self._next) if found else self._busy
+        return found
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values and arrays."""
-        place = {"next": self._next, "busy": self._busy, "said": self._said}
-        return {"machine": self.machine.snapshot(), "feed": self.feed.snapshot()} | place
+        place = {"next": self._next, "busy": self._busy}
+        return {"voice": self._voice.snapshot(), "feed": self.feed.snapshot()} | place
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same SLO's axis."""
-        self.machine.restore(saved["machine"])
+        self._voice.restore(saved["voice"])
         self.feed.restore(saved["feed"])
-        self._next, self._busy, self._said = saved["next"], saved["busy"], saved["said"]
+        self._next, self._busy = saved["next"], saved["busy"]
 
 
 @dataclass(slots=True)
@@ -101,11 +117,18 @@ class CohortAxis:
         self.made, self.joined = made, joined
         self.cohorts: dict[int, Cohort] = {}
         self.past_maturity = 0
+        self._voice = Voice(machine)
         self._next: int | None = None
-        self._cohort, self._busy, self._said = 0, 0, False
+        self._cohort, self._busy = 0, 0
 
     def put(self, predictions: Rows, joined: Rows) -> None:
-        """Take in counts of both chains."""
+        """Take in counts of both chains; predictions that come behind keep their pane if labels are still awaited there."""
+        own = predictions.table[COHORT]
+        behind = own != NO_COHORT
+        if self._next is not None and behind.any():
+            table = predictions.table.copy()
+            table[PANE] = np.where(behind, np.maximum(own, self._next * self.made.ratio), table[PANE])
+            predictions = Rows(table, predictions.legend, predictions.exemplars)
         self.made.put(predictions)
         self.joined.put(joined)
 
@@ -119,13 +142,11 @@ class CohortAxis:
         while self._next <= last:
             pane = self._next
             if self._resting(pane):
-                ahead = min(
-                    (p for p in (self.made.next(pane), self.joined.next(pane)) if p is not None), default=last + 1
-                )
-                self._next = self._cohort = min(ahead, last + 1)
-                continue
-            said += self._step(pane)
-            self._next += 1
+                ahead = soonest(last + 1, self.made.next(pane), self.joined.next(pane), self._voice.next())
+                self._next = self._cohort = ahead
+            if self._next <= last:
+                said += self._step(self._next)
+                self._next += 1
         return said
 
     def _resting(self, pane: int) -> bool:
@@ -139,20 +160,41 @@ class CohortAxis:
             self._predicted(pane, made)
         for part in joined:
             self._labelled(*part)
-        judged = self._judge(pane)
-        boundary = (pane + 1) % self.machine.context.block == 0
-        first, self._said = not self._said, True
-        return [self.machine.conclude(Moment(pane, self._cohort - 1))] if judged or boundary or first else []
+        news = self._judge(pane)
+        return self._voice.say(Moment(pane, self._cohort - 1), news=news)
+
+    def release(self, command: ReleaseCommand) -> list[Control]:
+        """End the engaged control that a person names; that is news, after which empty panes are judged again."""
+        if self._next is None:
+            return []
+        found = self._voice.release(command, Moment(self._next - 1, self._cohort - 1))
+        self._busy = max(self._busy, self._next) if found else self._busy
+        return found
 
     def _predicted(self, pane: int, parts: Sequence[Part]) -> None:
-        slices = by_slice(parts, self.machine)
-        cohort = self.cohorts.setdefault(pane, Cohort())
-        cohort.add(slices)
-        self.machine.seen(pane, slices)
+        """Take in predictions: they arrive now, and belong to this cohort, or to their own if they come behind."""
+        for own, mine in self._by_cohort(pane, parts):
+            slices = by_slice(mine, self.machine)
+            self.machine.seen(pane, slices)
+            if own < self._cohort:
+                self.past_maturity += 1
+                continue
+            cohort = self.cohorts.setdefault(own, Cohort())
+            cohort.add(slices)
+            for table, legend in mine:
+                for code, n in zip(table[VERSION].tolist(), table[COUNT].tolist(), strict=True):
+                    version = legend.versions[code]
+                    cohort.versions[version] = cohort.versions.get(version, 0) + n
+
+    def _by_cohort(self, pane: int, parts: Sequence[Part]) -> list[tuple[int, Sequence[Part]]]:
+        if all((table[COHORT] == NO_COHORT).all() for table, _ in parts):
+            return [(pane, parts)]
+        split: dict[int, list[Part]] = {}
         for table, legend in parts:
-            for code, n in zip(table[VERSION].tolist(), table[COUNT].tolist(), strict=True):
-                version = legend.versions[code]
-                cohort.versions[version] = cohort.versions.get(version, 0) + n
+            own = np.where(table[COHORT] == NO_COHORT, pane, table[COHORT] // self.made.ratio)
+            for cohort in np.unique(own).tolist():
+                split.setdefault(cohort, []).append((table[:, own == cohort], legend))
+        return sorted(split.items())
 
     def _labelled(self, table: Ints, legend: Legend) -> None:
         cohorts = table[COHORT] // self.made.ratio
@@ -197,18 +239,18 @@ class CohortAxis:
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values and arrays."""
         cohorts = {pane: (dict(cohort.slices), dict(cohort.versions)) for pane, cohort in self.cohorts.items()}
-        place = {"next": self._next, "cohort": self._cohort, "busy": self._busy, "said": self._said}
-        parts = {"machine": self.machine.snapshot(), "made": self.made.snapshot(), "joined": self.joined.snapshot()}
+        place = {"next": self._next, "cohort": self._cohort, "busy": self._busy}
+        parts = {"voice": self._voice.snapshot(), "made": self.made.snapshot(), "joined": self.joined.snapshot()}
         return parts | place | {"cohorts": cohorts, "past_maturity": self.past_maturity}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same SLO's axis."""
-        self.machine.restore(saved["machine"])
+        self._voice.restore(saved["voice"])
         self.made.restore(saved["made"])
         self.joined.restore(saved["joined"])
         self.cohorts = {pane: Cohort(dict(slices), dict(made)) for pane, (slices, made) in saved["cohorts"].items()}
         self._next, self._cohort, self._busy = saved["next"], saved["cohort"], saved["busy"]
-        self._said, self.past_maturity = saved["said"], saved["past_maturity"]
+        self.past_maturity = saved["past_maturity"]
 
 
 Axis = ArrivalAxis | CohortAxis

@@ -1,14 +1,13 @@
 """Adds up the tallies of all shards and judges every model by the policy (STREAM.md §3 and §6)."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from interlock.policies.causes import Exemplar
 from interlock.policies.context import Context, Learned
+from interlock.policies.controls import ReleaseCommand, Scope
 from interlock.policies.machine import Said
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
@@ -16,84 +15,14 @@ from interlock.policies.machines import build
 from interlock.policies.plan import Plan
 from interlock.records import Control
 from interlock.streams.axes import ArrivalAxis, Axis, CohortAxis
+from interlock.streams.chains import ChainState
 from interlock.streams.clock import BEGINNING
 from interlock.streams.feed import Feed, Legend, Rows, by_slice, by_version
 from interlock.streams.shard import Trigger
-from interlock.streams.tally import CHAINS, COUNT, PANE, VERSION, Ints, TallyRecord, exemplar
+from interlock.streams.tally import ABUSE, CHAINS, COUNT, JOINED, PANE, PREDICTIONS, VERSION, Ints, TallyRecord
 
-
-class TallyGapError(RuntimeError):
-    """A shard's record does not follow its last one: counts are missing, and judging on would be wrong."""
-
-
-@dataclass(slots=True)
-class ChainState:
-    """One chain: how far each shard has come, and records whose panes are not complete over all shards."""
-
-    reached: dict[int, int] = field(default_factory=dict)
-    waiting: list[TallyRecord] = field(default_factory=list)
-    merged: int = BEGINNING
-
-    def put(self, record: TallyRecord) -> None:
-        """Take in a record; what was seen before is dropped."""
-        known = self.reached.get(record.shard, BEGINNING)
-        if record.through <= known:
-            return
-        if record.after > known:
-            raise TallyGapError(f"{record.chain} of shard {record.shard}: {record.after} after {known}")
-        fresh = record.counts[:, record.counts[PANE] > known]
-        named = tuple(x for x in record.exemplars if x.pane > known)
-        self.waiting.append(
-            TallyRecord(record.shard, record.chain, known, record.through, fresh, record.versions, record.slices, named)
-        )
-        self.reached[record.shard] = record.through
-
-    def complete(self, shards: int) -> int:
-        """Return the last pane that all shards have passed."""
-        return min(self.reached.values()) if len(self.reached) == shards else BEGINNING
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return the state as plain values and arrays."""
-        waiting = [
-            (r.shard, r.chain, r.after, r.through, r.counts, r.versions, r.slices, [astuple(x) for x in r.exemplars])
-            for r in self.waiting
-        ]
-        return {"reached": dict(self.reached), "waiting": waiting, "merged": self.merged}
-
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        """Take over a snapshot."""
-        self.reached, self.merged = dict(saved["reached"]), saved["merged"]
-        self.waiting = [
-            TallyRecord(
-                shard,
-                chain,
-                after,
-                through,
-                counts,
-                tuple((m, v) for m, v in versions),
-                tuple(slices),
-                tuple(map(exemplar, found)),
-            )
-            for shard, chain, after, through, counts, versions, slices, found in saved["waiting"]
-        ]
-
-    def take(self, through: int) -> list[TallyRecord]:
-        """Take out all panes up to `through`."""
-        taken, kept = [], []
-        for record in self.waiting:
-            early = record.counts[PANE] <= through
-            taken.append(_part(record, early, tuple(x for x in record.exemplars if x.pane <= through)))
-            if record.through > through:
-                kept.append(_part(record, ~early, tuple(x for x in record.exemplars if x.pane > through)))
-        self.waiting, self.merged = kept, through
-        return taken
-
-
-def _part(record: TallyRecord, columns: NDArray[np.bool_], exemplars: tuple[Exemplar, ...]) -> TallyRecord:
-    counts = record.counts[:, columns]
-    return TallyRecord(
-        record.shard, record.chain, record.after, record.through, counts, record.versions, record.slices, exemplars
-    )
+FED = {"predictions": PREDICTIONS, "outcomes": JOINED}
+"""The chain that waits for a topic: predictions for both, but the chain of joined counts is told of outcomes."""
 
 
 class ModelJudge:
@@ -145,19 +74,41 @@ class Judge:
         self.models: dict[str, ModelJudge] = {}
 
     def apply(self, records: Iterable[TallyRecord]) -> list[Said]:
-        """Take in records; judge what they complete."""
+        """Take in records, one after the other; judge what they complete.
+
+        Raises:
+            TallyGapError: a shard's record does not follow its last one.
+        """
+        said = []
         for record in records:
-            self.chains[record.chain].put(record)
-        made, joined = self.chains["predictions"], self.chains["joined"]
-        through = made.complete(self.shards)
-        labelled = min(joined.complete(self.shards), through)
-        if through <= made.merged and labelled <= joined.merged:
-            return []
-        self._put(made.take(max(through, made.merged)), joined.take(max(labelled, joined.merged)))
-        return [said for _, judge in sorted(self.models.items()) for said in judge.advance(made.merged, joined.merged)]
+            chain = self.chains[record.chain]
+            chain.put(record)
+            if record.chain == ABUSE:
+                chain.waiting.clear()  # shards have counted it; no SLO judges it
+            said += self._advance(BEGINNING)
+        return said
+
+    def idle(self, shard: int, topic: str) -> list[Said]:
+        """Wait no longer for a shard's `predictions` or `outcomes`, until it reports progress; judge what that completes."""
+        self.chains[FED[topic]].idle.add(shard)
+        return self._advance(BEGINNING)
+
+    def clock(self, ts: int) -> list[Said]:
+        """Let time pass up to `ts` (ms) while every source of predictions is idle; else nothing happens."""
+        return self._advance(ts // self.plan.tick - 1)
+
+    def silent(self) -> bool:
+        """Return whether every source of predictions is idle, so that only the clock lets time pass."""
+        return self.chains[PREDICTIONS].complete(self.shards) is None
 
     def trigger(self, trigger: Trigger) -> list[Control]:
-        """Return the control of a never-event violation ahead of its pane; none if it is engaged already."""
+        """Return the control of a never-event violation ahead of its pane; none if it is engaged already.
+
+        One whose pane its shard has closed is an old one, sent again: the pane's counts tell of it, and a person may have
+        released what it engaged.
+        """
+        if trigger.ts // self.plan.tick <= self.chains[PREDICTIONS].reached.get(trigger.shard, BEGINNING):
+            return []
         judge = self._model(trigger.model)
         return [
             control
@@ -165,11 +116,37 @@ class Judge:
             for control in machine.trigger(trigger.version, trigger.ts, trigger.event_id, trigger.rule)
         ]
 
+    def release(  # noqa: PLR0913, PLR0917 - what a person must name, one by one
+        self,
+        model: str,
+        slo: str,
+        scope: Scope,
+        control_id: str,
+        epoch: int,
+        ts: int,
+        by: str,
+        reason: str,
+    ) -> list[Control]:
+        """End exactly the engaged control that a person names, as of `ts` (ms); nothing if it is not what is engaged."""
+        if model not in self.models:
+            return []
+        command = ReleaseCommand(model, slo, scope, control_id, epoch, ts, by, reason)
+        return [control for axis in self.models[model].axes for control in axis.release(command)]
+
+    @property
+    def counters(self) -> Counter[str]:
+        """Return what deviated: `behind`, the predictions and labels whose pane had been judged when they came."""
+        return Counter({"behind": sum(chain.behind for chain in self.chains.values())})
+
     def judged(self) -> int:
         """Return the event time (ms) up to which every chain that matters has been judged."""
         chains = ("predictions", "joined") if self.plan.joins else ("predictions",)
         merged = min(self.chains[chain].merged for chain in chains)
         return (merged + 1) * self.plan.tick if merged != BEGINNING else BEGINNING
+
+    def counted(self) -> int:
+        """Return the event time (ms) up to which predictions have been judged; labels may be behind, or never come."""
+        return (self.chains[PREDICTIONS].merged + 1) * self.plan.tick
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state between two records, as plain values and arrays."""
@@ -190,6 +167,18 @@ class Judge:
         if model not in self.models:
             self.models[model] = ModelJudge(model, self.plan, self.learned)
         return self.models[model]
+
+    def _advance(self, clock: int) -> list[Said]:
+        """Judge what has become complete; without an active source, up to the pane `clock` too."""
+        made, joined = self.chains[PREDICTIONS], self.chains[JOINED]
+        complete, labelled = made.complete(self.shards), joined.complete(self.shards)
+        through = max(made.furthest(), clock) if complete is None else complete
+        through = max(through, made.merged)
+        labelled = through if labelled is None else max(min(labelled, through), joined.merged)
+        if (through, labelled) == (made.merged, joined.merged):
+            return []
+        self._put(made.take(through), joined.take(labelled))
+        return [said for _, judge in sorted(self.models.items()) for said in judge.advance(made.merged, joined.merged)]
 
     def _put(self, made: list[TallyRecord], joined: list[TallyRecord]) -> None:
         for record in made:

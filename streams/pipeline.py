@@ -63,7 +63,8 @@ class Pipeline:
         self.judge = Judge(plan, learned(plan, reference), shards)
         self.closed_from: int | None = None
         self._verdicts: list[Verdict] = []
-        self._controls: list[Control] = []
+        self._controls: list[tuple[int, Control]] = []
+        """Each with the end of the arrival pane that brought it."""
         self._order = {slo.name: place for place, slo in enumerate(plan.policy.slos)}
 
     def read(self, batch: Batch) -> Yield:
@@ -107,7 +108,7 @@ class Pipeline:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state between two chunks, as plain values and arrays."""
-        waiting = [v.model_dump() for v in self._verdicts], [c.model_dump() for c in self._controls]
+        waiting = [v.model_dump() for v in self._verdicts], [(ts, c.model_dump()) for ts, c in self._controls]
         shards = [shard.snapshot() for shard in self.shards]
         return {"shards": shards, "judge": self.judge.snapshot(), "verdicts": waiting[0], "controls": waiting[1]}
 
@@ -117,12 +118,12 @@ class Pipeline:
             shard.restore(state)
         self.judge.restore(saved["judge"])
         self._verdicts = [Verdict(**fields) for fields in saved["verdicts"]]
-        self._controls = [Control(**fields) for fields in saved["controls"]]
+        self._controls = [(ts, Control(**fields)) for ts, fields in saved["controls"]]
 
     @property
     def counters(self) -> Counters[str]:
-        """Return the shards' counters, added up."""
-        total: Counters[str] = Counters()
+        """Return the counters of the shards, added up, and of the judge."""
+        total = self.judge.counters
         for shard in self.shards:
             total.update(shard.counters)
             total["slice_overflow"] += shard.names.overflowed
@@ -148,17 +149,17 @@ class Pipeline:
     def _keep(self, judged: Sequence[Said]) -> None:
         for said in judged:
             self._verdicts += said.verdicts
-            self._controls += said.controls
+            self._controls += [(said.ts, control) for control in said.controls]
 
     def _settled(self, until: int | None) -> Yield:
         """Take out, in order of time, SLO and scope, what no chain that lags can still precede."""
-        self._verdicts.sort(key=self._place)
+        self._verdicts.sort(key=lambda verdict: self._place(verdict.ts, verdict))
         ready = [v for v in self._verdicts if until is None or v.ts <= until]
         self._verdicts = self._verdicts[len(ready) :]
-        after = {verdict.verdict_id: place for place, verdict in enumerate(ready)}
-        controls = [control for control in self._controls if control.verdict_id in after]
-        self._controls = [control for control in self._controls if control.verdict_id not in after]
-        return Yield(ready, sorted(controls, key=lambda c: (after[c.verdict_id], sorted(c.scope.items()))))
+        controls = [(ts, control) for ts, control in self._controls if until is None or ts <= until]
+        self._controls = [(ts, control) for ts, control in self._controls if not (until is None or ts <= until)]
+        return Yield(ready, [control for _, control in sorted(controls, key=lambda one: self._place(*one))])
 
-    def _place(self, verdict: Verdict) -> tuple[int, str, int, list[tuple[str, str]]]:
-        return verdict.ts, verdict.model, self._order[verdict.slo], sorted(verdict.scope.items())
+    def _place(self, ts: int, said: Verdict | Control) -> tuple[int, str, int, list[tuple[str, str]]]:
+        """Return the order of what is said; controls of what stays unknown stand with their SLO."""
+        return ts, said.model, self._order[said.slo.partition(".")[0]], sorted(said.scope.items())

@@ -46,6 +46,7 @@ class Trigger:
     version: str
     ts: int
     event_id: str
+    shard: int
 
 
 @dataclass(slots=True)
@@ -179,7 +180,7 @@ class Shard:
         counted = self._counter.predictions(chunk, opened)
         broken = self._explainer.violations(chunk, times.effective, counted)
         opened.exemplars += broken + self._explainer.oddities(chunk, times.effective, counted)
-        output.triggers += [Trigger(x.reason, *x.version, x.ts, x.event_id) for x in broken]
+        output.triggers += [Trigger(x.reason, *x.version, x.ts, x.event_id, self.number) for x in broken]
         if self.plan.joins:
             self._remember(chunk, rows, {p: np.where(counted.inside[p], counted.slices[p], -1) for p in self._joined})
             self._count_pairs(self.join.meet_outcomes(rows))

@@ -23,8 +23,9 @@ THRESHOLDS = Thresholds(
 SLOTS = 3
 
 
-def alarms() -> Alarms:
-    return Alarms(SLOTS, Bank(THRESHOLDS, EVIDENCE.bad_weights, lambda: Mirror(EVIDENCE.good_weights), 12))
+def alarms(*, latched: bool = False) -> Alarms:
+    bank = Bank(THRESHOLDS, EVIDENCE.bad_weights, lambda: Mirror(EVIDENCE.good_weights), 12)
+    return Alarms(SLOTS, bank, latched=latched)
 
 
 def counts(panes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -70,3 +71,19 @@ def test_a_person_is_asked_once_when_max_hold_has_passed_and_the_control_stands(
 
     since = state.engaged[2].since
     assert [pane for slot, pane in asked if slot == 2] == [since + THRESHOLDS.max_hold_panes]
+
+
+def test_a_latched_alarm_recovers_by_no_proof_and_starts_anew_when_a_person_lets_go() -> None:
+    """Law: what a kill switch is for, only people end; slot 0 has been good for long when one does, and fails again."""
+    hits, n = counts(240)
+    state, seen = alarms(latched=True), list[Transition]()
+    for pane in range(len(n)):
+        seen += passed(state, pane, hits[pane], n[pane])
+        if pane == 130:
+            seen.append(state.release(0, pane))
+
+    assert [one.change for one in seen if one.slot == 1] == [Change.ENGAGED, Change.HELD]
+    found = [one.change for one in seen if one.slot == 0]
+    assert found[:3] == [Change.ENGAGED, Change.HELD, Change.RELEASED]
+    assert set(found[3:]) <= {Change.ENGAGED_AGAIN, Change.ENGAGED, Change.HELD}
+    assert state.floor[0] > 131

@@ -1,4 +1,4 @@
-"""The small rooms of the core against their slow, obvious versions: clock, store, tables of counts, state as bytes."""
+"""The small rooms of the core against their slow, obvious versions: clock, store, tables of counts, chains, state as bytes."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 
 from interlock.policies.causes import Exemplar
 from interlock.streams import checkpoint
+from interlock.streams.chains import ChainState
 from interlock.streams.clock import BEGINNING, Clock
 from interlock.streams.names import OVERFLOW, Names
 from interlock.streams.store import Store
-from interlock.streams.tally import EXEMPLARS, OpenCounts, fewest, tabulate
+from interlock.streams.tally import COHORT, COUNT, EXEMPLARS, PANE, OpenCounts, TallyRecord, fewest, tabulate
+from tests.tallying import filled
 
 
 @given(
@@ -134,6 +136,35 @@ def test_closing_takes_out_what_is_closed_and_keeps_the_rest() -> None:
 
     assert closed[[0, 6]].tolist() == [[1, 2], [10, 10]]
     assert rest[[0, 6]].tolist() == [[3], [20]]
+
+
+@given(st.data())
+def test_a_chain_loses_no_count_and_adds_none(data: st.DataObject) -> None:
+    """Law: against adding up by hand; whatever is put, taken and declared idle, in whatever order."""
+    chain, made, taken = ChainState(), filled(np.random.default_rng(1), 60)[0], list[TallyRecord]()
+    ends = [-1, -1]
+    for _ in range(data.draw(st.integers(1, 12))):
+        shard = data.draw(st.integers(0, 1))
+        through = ends[shard] + data.draw(st.integers(0, 20))
+        if through > ends[shard]:
+            after = None if ends[shard] < 0 else ends[shard]
+            chain.put(made.record(shard, "predictions", after, through))
+            ends[shard] = through
+        chain.idle |= data.draw(st.sets(st.integers(0, 1)))
+        done = chain.complete(2)
+        taken += chain.take(max(chain.furthest() if done is None else done, chain.merged))
+    found, put = (
+        np.concatenate([np.zeros((7, 0), np.int64), *(r.counts for r in records)], axis=1)
+        for records in (
+            [*taken, *chain.waiting],
+            [made.record(shard, "predictions", None, end) for shard, end in enumerate(ends)],
+        )
+    )
+    own = np.where(found[COHORT] < 0, found[PANE], found[COHORT])
+
+    assert found[COUNT].sum() == put[COUNT].sum()
+    assert sorted(own.tolist()) == sorted(put[PANE].tolist())
+    assert all((r.counts[PANE] > chain.merged).all() for r in chain.waiting)
 
 
 def test_names_past_the_limit_share_one_code_and_are_counted() -> None:

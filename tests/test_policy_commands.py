@@ -161,6 +161,7 @@ def test_the_schema_accepts_what_loads(path: Path) -> None:
         "version_2",
         "zero_budget",
         "on_unknown_for",
+        "on_unknown_kill_switch",
         "no_slos",
     ],
 )

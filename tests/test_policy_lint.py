@@ -148,3 +148,22 @@ def test_power_speaks_at_any_traffic(name: str, per_day: float) -> None:
 
     assert len(power(policy, per_day)) == len(policy.slos_in_force)
     assert all("nan" not in line.message for line in power(policy, per_day))
+
+
+def test_what_will_stay_unknown_for_good_is_said_where_the_policy_acts_on_it() -> None:
+    asked = "on_unknown: {no_data: {for: 15m, action: notify}, unidentified: {for: 1h, action: notify}}\n"
+    found = {f.path: f.message for f in warnings(one("ood_recall_7d", ">= 0.9", "7d", asked)) if "unknown" in f.path}
+    never = warnings(one("never_event_violations", "== 0", "rolling", asked))
+
+    assert found["on_unknown.no_data"] == "ood_recall will be no_data whatever comes: this action will engage and stand"
+    assert found["on_unknown.unidentified"].startswith("ood_recall will stay unidentified without audits")
+    assert [f.path for f in never if "unknown" in f.path] == ["on_unknown.no_data"]
+    assert [f for f in warnings(one("ood_rate_24h", head=asked + "ood: {threshold: 3}\n")) if "unknown" in f.path] == []
+
+
+@pytest.mark.parametrize(("patience", "said"), [("1d", True), ("25h", False)])
+def test_patience_shorter_than_the_age_of_labels_is_said(patience: str, said: bool) -> None:
+    head = f"on_unknown: {{insufficient: {{for: {patience}, action: notify}}}}\n"
+
+    assert ("on_unknown.insufficient.for" in paths(one("decision_ece_24h", head=head))) == said
+    assert "on_unknown.insufficient.for" not in paths(one("ood_rate_24h", head=head))

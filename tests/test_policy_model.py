@@ -181,8 +181,6 @@ def test_what_is_not_in_force_is_said_for_each_key() -> None:
         "rollout",
         "review",
         "safe_mode",
-        "lease",
-        "on_unknown",
         "blast_radius",
         "operators",
         "release.probe",

@@ -68,7 +68,7 @@ def run_files(policy: Path, files: dict[str, list[Path]], out: Path, how: How = 
     loaded = read_policy(policy)
     mapping = read_mapping(how.field_map)
     reference = load_reference(loaded, policy.parent)
-    secret = _secret(loaded) if how.secret is None else how.secret
+    secret = audit_secret(loaded) if how.secret is None else how.secret
     missing = next((path for paths in files.values() for path in paths if not path.exists()), None)
     if missing is not None:
         raise UserError(f"{missing}: no such file")
@@ -78,7 +78,7 @@ def run_files(policy: Path, files: dict[str, list[Path]], out: Path, how: How = 
         return run(loaded, reference, inputs, outputs, lambda events: bar.update(task, completed=events))
 
 
-def _secret(policy: Policy) -> bytes:
+def audit_secret(policy: Policy) -> bytes:
     """Return the audit secret of the environment; say so when there is none and one is needed."""
     secret = os.environ.get(SECRET, "").encode()
     if policy.audits is not None and not secret:
