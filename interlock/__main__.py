@@ -10,8 +10,12 @@ from interlock import __version__
 from interlock.commands.check import check
 from interlock.commands.demo import demo
 from interlock.commands.fit import fit
+from interlock.commands.kafka import kafka
 from interlock.commands.replay import replay
 from interlock.commands.schema import schema
+from interlock.commands.sink import sink
+from interlock.commands.topics import topics
+from interlock.commands.worker import worker
 from interlock.errors import FindingError, Unreachable, UserError
 
 FINDING, WRONG_USE, UNREACHABLE, BUG, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 70, 130, 141
@@ -38,8 +42,10 @@ app = typer.Typer(
     "\n\nExample: interlock demo",
     epilog="Exit codes: 0 good, 1 a finding, 2 wrong use, 3 a service cannot be reached, 4 undecided, 70 a bug of ours.",
 )
-for command in (check, demo, fit, replay, schema):
+for command in (check, demo, fit, replay, schema, topics, worker):
     app.command()(command)
+app.add_typer(sink, name="sink")
+app.add_typer(kafka, name="kafka")
 
 
 @app.command()

@@ -2,10 +2,14 @@
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from interlock.commands.broker import Broker
+from tests.servers import ClickHouse, started_broker
 
 os.environ["TZ"] = "UTC"
 time.tzset()
@@ -22,3 +26,31 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"needs {path.name}/ beside the clone")
     return path
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Return a real broker, at `kafka.bootstrap`, which all tests share: give topics a prefix of your own."""
+    with started_broker(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[Broker]:
+    """Return a broker of this test alone, which it may stop, kill and restart."""
+    with started_broker(tmp_path / "kafka") as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a real ClickHouse server, which all tests share."""
+    with ClickHouse(tmp_path_factory.mktemp("clickhouse")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def own_clickhouse(tmp_path: Path) -> Iterator[ClickHouse]:
+    """Return a server of this test alone, at `own_clickhouse.url`, which it may stop, kill and restart."""
+    with ClickHouse(tmp_path / "clickhouse") as server:
+        yield server

@@ -46,9 +46,7 @@ class Story:
 
     def part(self, start: float, end: float) -> dict[str, Sequence[bytes]]:
         """Return the events between two shares of every topic."""
-        return {
-            topic: some[int(len(some) * start) : int(len(some) * end)] for topic, some in self.events.items()
-        }
+        return {topic: some[int(len(some) * start) : int(len(some) * end)] for topic, some in self.events.items()}
 
     def end(self, partitions: int = 1) -> int:
         """Return the event time that a judge reaches by these events alone."""
@@ -73,7 +71,9 @@ def told(folder: Path, events: Mapping[str, Sequence[Event | bytes]], policy: st
     """Replay events by a policy in a folder."""
     folder.mkdir(exist_ok=True)
     (folder / "policy.yaml").write_text(policy, "utf-8")
-    made = {topic: [e if isinstance(e, bytes) else msgspec.json.encode(e) for e in some] for topic, some in events.items()}
+    made = {
+        topic: [e if isinstance(e, bytes) else msgspec.json.encode(e) for e in some] for topic, some in events.items()
+    }
     given = [part for topic, some in made.items() for part in (f"--{topic}", lines(folder / f"{topic}.jsonl", some))]
     code, _, err = command("replay", folder / "policy.yaml", *given, "--out", folder / "out", "--no-clickhouse")
     assert code in (0, 1, 4), err

@@ -99,7 +99,7 @@ def test_the_wheel_has_only_interlock_at_its_top(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in names}
 
     assert {top for top in tops if not top.endswith(".dist-info")} == {"interlock"}
-    assert {"interlock/py.typed", "interlock/sinks/schema.sql"} <= set(names)
+    assert {"interlock/py.typed", "interlock/commands/kafka.lock", "interlock/sinks/schema.sql"} <= set(names)
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 
