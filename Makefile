@@ -6,10 +6,10 @@ REPORTS := build/reports
 PYTEST := $(BIN)/python -m pytest -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench fmt check lock clean
+.PHONY: help setup demo demo-offline test bench fmt check lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.interlock ## create .venv and install what requirements.lock pins
 
@@ -26,7 +26,10 @@ $(VENV)/.interlock: $(VENV)/.lock pyproject.toml
 	  --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup ## replay the census with three injected incidents
+demo: setup ## a month of real predictions with three incidents, live: Kafka, worker, guard, pages
+	$(BIN)/interlock demo
+
+demo-offline: setup ## the same on files alone
 	$(BIN)/interlock demo --offline
 
 check: setup ## format, lint, types and floors, without the tests
@@ -52,7 +55,7 @@ fmt: setup ## format, and mend what the linter can
 # backports.zstd is refused by Python 3.14, which has the module itself; pip-compile drops that marker.
 lock: setup ## pin every package anew within the bounds of pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --no-header --strip-extras --allow-unsafe --no-emit-index-url \
-	  --no-emit-trusted-host --no-emit-find-links --extra clickhouse --extra dev -o requirements.lock pyproject.toml
+	  --no-emit-trusted-host --no-emit-find-links --extra worker --extra clickhouse --extra pagerduty --extra local --extra dev -o requirements.lock pyproject.toml
 	sed -i 's/^\(backports-zstd==[^ ;]*\) \\$$/\1 ; python_version < "3.14" \\/' requirements.lock
 
 clean: ## remove what was built; .venv stays

@@ -1,12 +1,13 @@
 """A small story for live tests: a day of one model with an excursion and a never-event, and what a replay says of it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from kafka import KafkaConsumer, TopicPartition
 
 from tests.living import Running, records, spread, until
 from tests.replaying import START, Event, command, lines, outcome, prediction
@@ -51,7 +52,7 @@ class Story:
     def end(self, partitions: int = 1) -> int:
         """Return the event time that a judge reaches by these events alone."""
         shards = [own for some in self.events.values() for own in spread(some, partitions)]
-        ends = [max(msgspec.json.decode(line)["ts"] for line in own) for own in shards if own]
+        ends = [max(int(msgspec.json.decode(line)["ts"]) for line in own) for own in shards if own]
         return (min(ends) - 30_000) // MINUTE * MINUTE
 
 
@@ -82,8 +83,12 @@ def told(folder: Path, events: Mapping[str, Sequence[Event | bytes]], policy: st
 
 def judged(workers: Sequence[Running]) -> int:
     """Return how far the judge has come, wherever it runs."""
-    states = [state for worker in workers for state in worker.status().get("judges", {}).values()]
-    return max((state["judged"] or 0 for state in states), default=0)
+    return max((int(state["judged"] or 0) for state in judges(workers)), default=0)
+
+
+def judges(workers: Sequence[Running]) -> list[dict[str, Any]]:
+    """Return what the judges say of themselves."""
+    return [state for worker in workers for state in worker.status().get("judges", {}).values()]
 
 
 def counted(workers: Sequence[Running], what: str, kind: str = "shards") -> int:
@@ -99,8 +104,9 @@ def lag(worker: Running) -> int | None:
 
 
 def until_judged(workers: Sequence[Running], end: int) -> int:
-    """Wait until all up to an event time is judged; return how far it came."""
-    until(lambda: judged(workers) >= end, f"the judge to come to {end}; it is at {judged(workers)}")
+    """Wait until all up to an event time is judged, and no release is held back; return how far it came."""
+    until(lambda: judged(workers) >= end, f"the judge to come to {end}")
+    until(lambda: not any(state["withheld"] for state in judges(workers)), "no release to be held back")
     return judged(workers)
 
 
@@ -120,8 +126,31 @@ def assert_equal_to_replay(story: Story, bootstrap: str, prefix: str, end: int, 
 
 def published(bootstrap: str, prefix: str) -> list[dict[str, Any]]:
     """Return all controls on the topic, in order."""
-    found = [r for r in records(bootstrap, prefix + "control") if r.key and b'"control"' in r.key]
-    return [msgspec.json.decode(r.value) for r in found if r.value]
+    return _controls(records(bootstrap, prefix + "control"))
+
+
+def until_published(
+    bootstrap: str, prefix: str, enough: Callable[[list[dict[str, Any]]], bool]
+) -> list[dict[str, Any]]:
+    """Return all controls on the topic as soon as they are enough."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
+    found: list[Any] = []
+
+    def look() -> bool:
+        for some in consumer.poll(timeout_ms=200).values():
+            found.extend(some)
+        return enough(_controls(found))
+
+    try:
+        consumer.assign([TopicPartition(prefix + "control", 0)])
+        until(look, "controls")
+    finally:
+        consumer.close()
+    return _controls(found)
+
+
+def _controls(found: Sequence[Any]) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(r.value) for r in found if r.value and r.key and b'"control"' in r.key]
 
 
 def _timeless(control: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,7 +75,10 @@ def test_a_replay_takes_several_files_after_one_option(tmp_path: Path) -> None:
         ("replay p.yaml --bogus", "No such option: --bogus"),
         ("fit --predictions a -o b --flag-rate many", "Invalid value for '--flag-rate'"),
         ("replay none.yaml --predictions none.jsonl", "none.yaml: cannot be read: No such file or directory"),
-        ("schema bogus", "schema: found bogus; expected one of policy, prediction, outcome, abuse, verdict, control"),
+        (
+            "schema bogus",
+            "schema: found bogus; expected one of policy, prediction, outcome, abuse, verdict, control, page",
+        ),
     ],
 )
 def test_a_wrong_use_is_one_line_on_stderr_and_exits_2(arguments: str, said: str) -> None:

@@ -23,6 +23,8 @@ RATES = (0.05, 0.1, 0.2, 0.25, 0.5, 1.0)
 MOST = 100_000
 """Confirmed events beyond which it says nothing."""
 
+NOTHING: Mapping[str, str] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Incident:
@@ -36,13 +38,13 @@ class Incident:
 
 
 def incidents(records: Path, predictions: Path) -> list[Incident]:
-    """Read what was injected, and find its events among the predictions."""
+    """Read what was injected, and find its events among the predictions; those without any are left out."""
     found = []
     for record in json.loads(records.read_text("utf-8")):
         offices = ", ".join(record["offices"]) if isinstance(record["offices"], list) else "all offices"
         times = _times(predictions, record["where"])
         found.append(Incident(record["name"], record["what"], record["slo"], offices, times))
-    return found
+    return [incident for incident in found if incident.times]
 
 
 def _times(predictions: Path, where: Mapping[str, str]) -> list[int]:
@@ -62,20 +64,31 @@ def injected(incident: Incident) -> str:
     return f"{period}, {incident.offices}, {events}: {incident.what}."
 
 
-def reactions(incident: Incident, controls: Sequence[Control]) -> list[str]:
-    """Return two lines for each control that its SLO engaged since it began, with the delay in time and in events."""
+def reactions(incident: Incident, controls: Sequence[Control], obeyed: Mapping[str, str] = NOTHING) -> list[str]:
+    """Return lines for each control that its SLO engaged since it began, with the delay in time and in events.
+
+    `obeyed` has what else there is to say of a control, by its id.
+    """
     first = incident.times[0]
     own = [control for control in controls if control.slo == incident.slo and control.ts >= first]
     engaged = [control for control in own if control.state == "engaged"]
-    return [_reaction(incident, control, own) for control in engaged] or ["nothing engaged: it went unnoticed"]
+    told = [(_reaction(incident, control, own), obeyed.get(control.control_id)) for control in engaged]
+    return [f"{text},\n{more}." if more else f"{text}." for text, more in told] or [
+        "nothing engaged: it went unnoticed."
+    ]
+
+
+def noticed(incident: Incident, control: Control) -> str:
+    """Return how long after an incident began a control engaged, in event time and in events."""
+    seen = sum(ts <= control.ts for ts in incident.times)
+    delay = control.ts - incident.times[0]
+    return "on arrival" if delay == 0 else f"{span(delay)} and {seen:,} events after the first injected event"
 
 
 def _reaction(incident: Incident, control: Control, own: Sequence[Control]) -> str:
-    seen = sum(ts <= control.ts for ts in incident.times)
-    delay = control.ts - incident.times[0]
-    after = "on arrival" if delay == 0 else f"{span(delay)} and {seen:,} events after the first injected event"
     end = next((c for c in own if c.control_id == control.control_id and c.state == "released"), None)
-    return f"{control.mode} for {scope_text(control.scope)}: {after},\n{_ended(incident, control, end)}."
+    after = noticed(incident, control)
+    return f"{control.mode} for {scope_text(control.scope)}: {after},\n{_ended(incident, control, end)}"
 
 
 def _ended(incident: Incident, control: Control, end: Control | None) -> str:
