@@ -42,6 +42,7 @@ class Log:
 
     topics: dict[str, list[Outgoing]] = field(default_factory=dict)
     judged: int = 0
+    repeats: int = 0
 
     def send(self, messages: Sequence[Outgoing]) -> None:
         for message in messages:
@@ -106,6 +107,7 @@ def _run_shard(shard: LiveShard, shards: int, pack: int, log: Log, kills: np.ran
             shard.restore(checkpoint.decode(saved))
         elif rng.random() < 0.1:
             saved = checkpoint.encode(shard.snapshot())
+    log.repeats += shard.shard.counters["duplicate"]
 
 
 def _run_judge(judge: LiveJudge, tallies: Sequence[bytes], log: Log, kills: np.random.Generator | None) -> None:
@@ -151,6 +153,7 @@ def test_live_says_what_a_pipeline_says(shards: int, kills: bool, seed: int) -> 
     final = [timeless(value) for value in log.values("control") if b'"lease_until"' not in value]
     canonical = {line for line in final if msgspec.json.decode(line)["verdict_id"]}
 
+    assert log.repeats == 0
     assert said <= set(verdicts)
     assert within(verdicts, log.judged) <= said
     assert canonical <= set(controls)
@@ -234,7 +237,8 @@ def test_counts_of_another_policy_and_junk_are_counted_and_change_nothing() -> N
     other = Setup(load_policy(POLICY.replace("0.08", "0.07").encode(), "other.yaml"), None, Layout(1), SECRET)
     log, judge = Log(), LiveJudge(0, made)
     _run_shard(LiveShard(0, other), 1, 7, log, None)
-    said = judge.read(list(enumerate([*log.values("tallies"), b"junk", b""])), NOW)
+    records = list(enumerate([*log.values("tallies"), b"junk", b""]))
+    said = judge.read(records, NOW) + judge.read(records, NOW)
 
     assert said == []
     assert judge.counters["unreadable"] == 2

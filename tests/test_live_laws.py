@@ -13,8 +13,11 @@ import msgspec
 import pytest
 
 from interlock.commands.broker import Broker
+from interlock.sinks.clickhouse import ClickHouseSink
 from tests.living import Running, census, records, send, spread, topics, until
 from tests.replaying import command, lines
+from tests.servers import ClickHouse
+from tests.sinking import Sink
 
 pytestmark = pytest.mark.integration
 
@@ -70,7 +73,6 @@ def census_slice(tmp_path_factory: pytest.TempPathFactory) -> Slice:
             files[1],
             "--out",
             folder / "out",
-            "--no-clickhouse",
         )
     assert code == 1, err
     return Slice(policy, events, folder / "out")
@@ -119,9 +121,33 @@ def test_a_worker_says_what_a_replay_says(census_slice: Slice, kafka: Broker, pa
     assert_equal_to_replay(census_slice, kafka.bootstrap, prefix, end)
 
 
+SUMS = """SELECT chain, series, slice, model_version, pane_start, cohort_start, cell, sum(count) AS n
+FROM interlock.tallies FINAL WHERE pane_start < fromUnixTimestamp64Milli({end}, 'UTC') AND chain != 'abuse'
+GROUP BY ALL ORDER BY ALL"""
+KEPT = """SELECT verdict_id, state, value, n, evidence FROM interlock.verdicts FINAL
+WHERE ts <= fromUnixTimestamp64Milli({end}, 'UTC') ORDER BY verdict_id"""
+
+
+def answer(sink: ClickHouseSink, sql: str, end: int) -> list[dict[str, Any]]:
+    return sink.query(sql.format(end=end))
+
+
+def assert_same_rows(one: Slice, url: str, end: int) -> None:
+    """ClickHouse holds, for all that was judged, the sums and the verdicts of the replay's directory."""
+    with ClickHouseSink.connect(directory=one.replayed / "clickhouse") as store:
+        sums, kept = answer(store, SUMS, end), answer(store, KEPT, end)
+    with ClickHouseSink.connect(url=url) as server:
+        until(lambda: len(answer(server, KEPT, end)) >= len(kept), "the sink to have written all")
+        until(lambda: len(answer(server, SUMS, end)) >= len(sums), "the sink to have written all")
+
+        assert len(sums) > 1000
+        assert answer(server, SUMS, end) == sums
+        assert answer(server, KEPT, end) == kept
+
+
 @pytest.mark.parametrize(("partitions", "workers"), [(1, 1), (4, 3)])
-def test_workers_killed_in_mid_stream_lose_and_double_nothing(
-    census_slice: Slice, kafka: Broker, partitions: int, workers: int
+def test_workers_and_sink_killed_in_mid_stream_lose_and_double_nothing(
+    census_slice: Slice, kafka: Broker, own_clickhouse: ClickHouse, tmp_path: Path, partitions: int, workers: int
 ) -> None:
     prefix = f"kills{partitions}."
     topics(kafka.bootstrap, prefix, partitions)
@@ -135,6 +161,8 @@ def test_workers_killed_in_mid_stream_lose_and_double_nothing(
         running = [
             stack.enter_context(Running(census_slice.policy, kafka.bootstrap, prefix, options)) for _ in range(workers)
         ]
+        target = ("clickhouse", "--bootstrap", kafka.bootstrap, "--prefix", prefix, "--url", own_clickhouse.url)
+        first = stack.enter_context(Sink(tmp_path / "sink.log", *target))
         for part in halves:
             send(kafka.bootstrap, prefix, part, partitions)
             if part is not halves[-1]:
@@ -144,7 +172,12 @@ def test_workers_killed_in_mid_stream_lose_and_double_nothing(
                     *running[1:],
                     stack.enter_context(Running(census_slice.policy, kafka.bootstrap, prefix, options)),
                 ]
+        with ClickHouseSink.connect(url=own_clickhouse.url) as server:
+            until(lambda: server.query("SELECT 1 FROM interlock.tallies LIMIT 1"), "the sink to have written something")
+        first.kill()
+        stack.enter_context(Sink(tmp_path / "sink.log", *target))
         until(lambda: judged(running) >= horizon // 600_000 * 600_000, "the judge to come to the end")
         end = judged(running)
+        assert_same_rows(census_slice, own_clickhouse.url, end)
 
     assert_equal_to_replay(census_slice, kafka.bootstrap, prefix, end)

@@ -88,6 +88,15 @@ def test_repeats_and_restarts_of_a_split_record_yield_it_and_nothing_else(cuts: 
     assert all(meaning(one) in (meaning(original), meaning(other)) for one in before)
 
 
+def test_parts_of_two_cuts_never_make_one_record() -> None:
+    mine, theirs = (
+        list(wire.tallies(RUN, record(120, 1), PLAN, 600)),
+        list(wire.tallies(RUN, record(120, 2), PLAN, 600)),
+    )
+
+    assert assembled([theirs[0], *mine[1:]], wire.Assembler()) == []
+
+
 def test_a_part_without_its_beginning_is_no_record() -> None:
     messages = list(wire.tallies(RUN, record(120), PLAN, 600))
     into = wire.Assembler()
