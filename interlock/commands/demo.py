@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import typer
 from rich.console import Console
 
-from interlock.commands.demo_answers import End, heading, item, tell
-from interlock.commands.demo_events import Folder, Spans, prepare, read_days
-from interlock.commands.demo_processes import interruptible
-from interlock.commands.demo_story import Incident, incidents, injected
 from interlock.commands.fit import fit
 from interlock.commands.replay import SECRET, How, run_files, show
+from interlock.demo.answers import End, heading, item, tell
+from interlock.demo.events import Folder, Spans, prepare, read_days
+from interlock.demo.processes import interruptible
+from interlock.demo.story import Incident, incidents, injected
 from interlock.sinks.console import console
 
 PUBLIC_SECRET = "interlock-demo"  # noqa: S105 - public on purpose, and said to be so
@@ -54,7 +54,7 @@ def _demo(out: Path, spans: Spans, *, offline: bool) -> None:
         summary = run_files(folder.policy, folder.files, out, How(secret=secret.encode(), events=folder.total()))
         end = End(folder.policy, out / "clickhouse", summary, found)
     else:
-        from interlock.commands.demo_run import run  # noqa: PLC0415 - Kafka and its like take a second to load
+        from interlock.demo.run import run  # noqa: PLC0415 - Kafka and its like take a second to load
 
         end = run(screen, folder, found, secret)
     heading(screen, "What Interlock says")

@@ -7,8 +7,9 @@ import signal
 from dataclasses import dataclass
 
 import typer
+from aiokafka.errors import KafkaConnectionError
 
-from interlock.errors import FindingError, UserError
+from interlock.errors import FindingError, Unreachable, UserError
 from interlock.streams.app import Group, run
 from interlock.streams.health import Health
 from interlock.streams.live import Layout, Setup
@@ -66,6 +67,8 @@ def serve(setup: Setup, options: Options) -> None:
         "interlock.streams",
     ):  # what matters of theirs is in our metrics, or stops us
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    for decode in setup.decoders.values():
+        decode([])  # loads what is loaded on first use while nothing waits for it
     gc.freeze()  # what is loaded stays
     gc.set_threshold(*GARBAGE)
     asyncio.run(_serve(setup, options, (host, int(port))))
@@ -82,5 +85,7 @@ async def _serve(setup: Setup, options: Options, listen: tuple[str, int]) -> Non
     typer.echo(f"worker of {options.group}: http://{health.address}/health")
     try:
         await run(worker, Group(options.group, servers, options.prefix, options.session), stop)
+    except KafkaConnectionError as error:  # only at the start: later, a broker that is away is waited for
+        raise Unreachable(f"no Kafka answers at {options.bootstrap}: {error}") from error
     finally:
         await health.stop()

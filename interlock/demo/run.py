@@ -7,19 +7,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from interlock.commands.demo_answers import End, heading
-from interlock.commands.demo_compare import compare
-from interlock.commands.demo_events import Folder, slices
-from interlock.commands.demo_follow import Follower, keep
-from interlock.commands.demo_live import Live, Scenes
-from interlock.commands.demo_rig import PARTITIONS, Rig, Stream, rigged
-from interlock.commands.demo_screen import Screen, clock_text
-from interlock.commands.demo_story import Incident
-from interlock.commands.demo_told import soon
-from interlock.commands.demo_watch import Watch
 from interlock.commands.inputs import read_policy
 from interlock.commands.replay import How, run_files
 from interlock.commands.sink import ROUTING_KEY
+from interlock.demo.answers import End, heading
+from interlock.demo.compare import compare
+from interlock.demo.events import Folder, slices
+from interlock.demo.follow import Follower, keep
+from interlock.demo.live import Live, Scenes
+from interlock.demo.rig import PARTITIONS, Rig, Stream, rigged
+from interlock.demo.screen import Screen, clock_text
+from interlock.demo.story import Incident
+from interlock.demo.told import soon
+from interlock.demo.watch import Watch
 from interlock.errors import FindingError, UserError
 from interlock.policies.plan import make_plan
 from interlock.sinks.console import when

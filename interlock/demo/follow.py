@@ -11,11 +11,11 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from interlock.commands.demo_processes import Tail
-from interlock.commands.demo_rig import Rig
-from interlock.commands.demo_sender import Step
-from interlock.commands.demo_serving import Report
-from interlock.commands.demo_watch import Watch
+from interlock.demo.processes import Tail
+from interlock.demo.rig import Rig
+from interlock.demo.sender import Step
+from interlock.demo.serving import Report
+from interlock.demo.watch import Watch
 from interlock.reaching import consumer
 from interlock.records import Page
 from interlock.sinks.pagerduty import event

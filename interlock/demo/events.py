@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from interlock.commands.demo_serving import Slice
+from interlock.demo.serving import Slice
 from interlock.errors import UserError
 from interlock.sinks.console import when
 

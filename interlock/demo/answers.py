@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from interlock.commands.demo_story import Incident, cell, injected, instant, reactions, recall_words
 from interlock.commands.inputs import read_policy
+from interlock.demo.story import Incident, cell, injected, instant, reactions, recall_words
 from interlock.sinks.clickhouse import ClickHouseSink
 from interlock.sinks.console import table
 from interlock.streams.replay import Summary

@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from interlock.commands.demo_rig import Health
-from interlock.commands.demo_watch import Watch
+from interlock.demo.rig import Health
+from interlock.demo.watch import Watch
 from interlock.protocol import MODES
 from interlock.sinks.console import table, verdict_table, when
 

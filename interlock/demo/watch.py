@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from interlock.commands.demo_sender import Step
-from interlock.commands.demo_serving import Report, Slice
+from interlock.demo.sender import Step
+from interlock.demo.serving import Report, Slice
 from interlock.records import Control, Verdict
 from interlock.streams.pipeline import Yield
 from interlock.streams.replay import Summary

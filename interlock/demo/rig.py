@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from interlock.commands.broker import Broker
-from interlock.commands.demo_processes import Child, Children, last_lines, undisturbed
-from interlock.commands.demo_serving import Slice, Task
 from interlock.commands.receiver import Receiver
 from interlock.commands.replay import SECRET
 from interlock.commands.sink import ROUTING_KEY
+from interlock.demo.processes import Child, Children, last_lines, undisturbed
+from interlock.demo.serving import Slice, Task
 from interlock.errors import UserError
 from interlock.streams.topics import Layout
 from interlock.streams.topics_admin import create
@@ -69,7 +69,7 @@ class Rig:
     def send(self) -> Child:
         """Begin to send."""
         files = (str(self.stream.predictions), str(self.stream.outcomes))
-        module = "interlock.commands.demo_sender"
+        module = "interlock.demo.sender"
         return self.start("sender", module, self.broker.bootstrap, *files, str(self.stream.seconds))
 
     def check(self) -> None:
@@ -113,7 +113,7 @@ def _start(rig: Rig) -> None:
         place = ("--base-url", rig.receiver.url, "--ca", str(rig.receiver.ca))
         rig.command("PagerDuty sink", "sink", "pagerduty", *place, **{ROUTING_KEY: DEMO_KEY})
     task = msgspec.json.encode(Task(stream.model, list(stream.slices))).decode()
-    rig.start("serving process", "interlock.commands.demo_serving", rig.broker.bootstrap, task)
+    rig.start("serving process", "interlock.demo.serving", rig.broker.bootstrap, task)
 
 
 class Health:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from interlock.commands.demo_follow import Follower, delivered
-from interlock.commands.demo_processes import Tail
-from interlock.commands.demo_rig import Health, Rig
-from interlock.commands.demo_screen import Counting, Scene, Screen
-from interlock.commands.demo_story import Incident
-from interlock.commands.demo_told import told
-from interlock.commands.demo_watch import Name, Watch
+from interlock.demo.follow import Follower, delivered
+from interlock.demo.processes import Tail
+from interlock.demo.rig import Health, Rig
+from interlock.demo.screen import Counting, Scene, Screen
+from interlock.demo.story import Incident
+from interlock.demo.told import told
+from interlock.demo.watch import Name, Watch
 from interlock.errors import UserError
 from interlock.streams.sink_pages import PageTarget
 from interlock.streams.sink_tables import KINDS

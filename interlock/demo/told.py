@@ -7,10 +7,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from interlock.commands.demo_screen import clock_text
-from interlock.commands.demo_serving import Report
-from interlock.commands.demo_story import Incident, noticed
-from interlock.commands.demo_watch import Sighting, Watch
+from interlock.demo.screen import clock_text
+from interlock.demo.serving import Report
+from interlock.demo.story import Incident, noticed
+from interlock.demo.watch import Sighting, Watch
 from interlock.protocol import MODES
 from interlock.records import Control
 from interlock.sinks.console import scope_text, span, when

@@ -1,0 +1,1 @@
+"""The demo: a month of real predictions with three injected incidents, live, and what Interlock makes of them."""
