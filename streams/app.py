@@ -10,9 +10,10 @@ from shutil import rmtree
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from interlock.errors import UserError
+from interlock.errors import Unreachable, UserError
 from interlock.protocol import INPUTS
 from interlock.streams.held import Place
 from interlock.streams.transport import broker_urls, chunk_of
@@ -20,6 +21,9 @@ from interlock.streams.worker import Worker
 
 BUFFERED = 16
 """Chunks that wait before an agent; a chunk is one fetch of one partition."""
+
+FETCHED = 2 << 20
+"""Bytes of a chunk at most: with Kafka's usual half of it, frames cost a quarter more; with twice as much, memory."""
 
 BEAT, SAVE = 1.0, 0.1
 """Seconds between signs of life, and between looks at which checkpoints are due."""
@@ -55,6 +59,7 @@ def build(worker: Worker, group: Group) -> Any:
         topic_allow_declare=False,
         topic_disable_leader=True,
         stream_buffer_maxsize=BUFFERED,
+        consumer_max_fetch_size=FETCHED,
         stream_wait_empty=False,
         broker_session_timeout=group.session,
         broker_heartbeat_interval=group.session / 5,
@@ -101,13 +106,24 @@ def _places(app: Any, worker: Worker, prefix: str) -> None:
 async def _positions(app: Any, worker: Worker, assigned: set[TP], prefix: str) -> Mapping[TP, int]:
     try:
         async with asyncio.timeout(RESTORE):  # Faust would give up in silence, for ever
-            found = await worker.assigned({_place(tp, prefix) for tp in assigned}, app.consumer_generation_id)
+            found = await _restored(app, worker, {_place(tp, prefix) for tp in assigned})
     except BaseException as error:
         task = asyncio.current_task()
         if task is None or not task.cancelling():  # else another rebalance has begun
-            await app.crash(error)
+            slow = Unreachable(f"Kafka gave no states back in {RESTORE:.0f} s")
+            await app.crash(slow if isinstance(error, TimeoutError) else error)
         raise
     return {TP(prefix + place.topic, place.partition): offset for place, offset in found.items()}
+
+
+async def _restored(app: Any, worker: Worker, places: set[Place]) -> Mapping[Place, int]:
+    """Return where to read each place; a broker that goes away meanwhile is waited for."""
+    while True:
+        try:
+            return await worker.assigned(places, app.consumer_generation_id)
+        except (KafkaError, OSError) as error:
+            log.warning("cannot read states from Kafka (%s); again in %.1f s", error, BEAT)
+            await asyncio.sleep(BEAT)
 
 
 def _agents(app: Any, worker: Worker, prefix: str) -> None:
@@ -191,6 +207,7 @@ async def run(worker: Worker, group: Group, stop: asyncio.Event) -> None:
         crash, ended = app.crash_reason, not stop.is_set()
         await worker.stop()
         await app.stop()
+        await app.consumer.ended()
     if crash is None and ended:
         crash = RuntimeError("Faust has stopped, and does not say why")
     if crash is not None:

@@ -52,7 +52,8 @@ def _read(message: Message, pieces: list[_Piece]) -> tuple[Bad | None, int]:
     rows = 0
     try:
         with pa.ipc.open_stream(message.value) as stream:
-            _decode_names(list(stream.schema))
+            if not (pieces and pieces[-1].batch.schema.equals(stream.schema)):  # else its names were looked at
+                _decode_names(list(stream.schema))
             for batch in stream:
                 batch.validate(full=True)
                 pieces.append(_Piece(batch, message, rows))

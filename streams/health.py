@@ -150,4 +150,5 @@ def _shard(shard: LiveShard) -> dict[str, Any]:
 
 def _judge(judge: LiveJudge) -> dict[str, Any]:
     state = {"position": judge.position, "judged": _marks(judge).get("judged"), "fresh": judge.fresh(now_ms())}
+    state["withheld"] = judge.withheld
     return state | {"last_verdict": judge.last_verdict, "last_control": judge.last_control, "counted": _counters(judge)}

@@ -189,6 +189,11 @@ class LiveJudge:
         known = [self._fresh.get(shard, 0) for shard in range(self.setup.layout.shards)]
         return min(known) >= now - self._lease.ttl
 
+    @property
+    def withheld(self) -> int:
+        """How many controls wait for the counts to be fresh."""
+        return len(self._withheld)
+
     def lease(self, now: int) -> Outputs:
         """Return a heartbeat for every model, if the counts are fresh; and releases that waited for that."""
         if not self.fresh(now):

@@ -31,6 +31,9 @@ POLL = 0.2
 POLL_WHEN_FULL = 0.005
 """Seconds between looks while every partition is paused by back-pressure; Faust's own is one second."""
 
+LAST_WORDS = 5.0
+"""Seconds that the consumer's thread may take to end."""
+
 log = logging.getLogger("interlock.transport")
 
 
@@ -104,6 +107,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         highwater: int | None = self.highwater(tp)
         return self._read_offset[tp] if highwater is not None and self._passed.get(tp) == highwater else highwater
 
+    async def ended(self) -> None:
+        """Wait until nothing of it runs."""
+        await self._thread.ended()
+
     async def _drain_messages(self, fetcher: Any) -> None:
         while not (self.should_stop or fetcher.should_stop):
             await asyncio.sleep(0)
@@ -135,7 +142,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         start = self._read_offset[tp]
         if start is None:
             return  # no longer ours, or not sought yet
-        fresh = [record for record in records if record.offset >= start]
+        fresh = records if records[0].offset >= start else [record for record in records if record.offset >= start]
         if not fresh or (fresh[0].offset > start and not await self._bridges(tp, start)):
             return
         message = _message(tp, fresh, generation)
@@ -159,7 +166,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             log.info("%s: a gap at %d; reading again", tp, start)
             await self._seek(tp, start)
             return False
-        earliest = (await self.earliest_offsets(tp))[tp]
+        try:
+            earliest = (await self.earliest_offsets(tp))[tp]
+        except KafkaError:  # it is away: the gap is there again when it is back
+            await self._seek(tp, start)
+            return False
         if earliest > start:
             raise UserError(
                 f"{tp.topic}, partition {tp.partition}: offsets {start} to {earliest - 1} were removed by retention before "
@@ -202,6 +213,14 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
             **extra,
         )
+
+    def on_crash(self, msg: str, *fmt: Any, **_: Any) -> None:
+        """Say nothing: what it crashed of is raised by whoever runs the app."""
+
+    async def ended(self) -> None:
+        """Wait until the thread is gone, for a while: it must not outlive the loop that it reports to."""
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, LAST_WORDS)
 
     def positions(self) -> dict[TP, int]:
         """Return up to where each assigned partition was fetched, transactions' markers included."""

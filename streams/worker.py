@@ -67,7 +67,7 @@ class Worker:
 
     def keep(self, places: Iterable[Place]) -> None:
         """Let go what none of these places belongs to: others own it now."""
-        ours = {reader(place) for place in places}
+        ours = {reader(place) for place in places if place.topic != "commands"}  # which no shard reads
         self.held = {key: held for key, held in self.held.items() if key in ours}
 
     async def assigned(self, places: Iterable[Place], generation: int) -> dict[Place, int]:

@@ -76,6 +76,8 @@ class Running:
     ) -> None:
         if self.process is not None and self.process.poll() is None:
             self.end(signal.SIGTERM)
+        elif self.process is not None and self.process.stdout is not None:
+            self.process.stdout.close()
 
     def end(self, how: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal and wait; return the exit code."""

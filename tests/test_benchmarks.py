@@ -1,12 +1,21 @@
-"""The benchmarks run, and their table is complete; how fast they are is for a quiet machine to say."""
+"""The benchmarks run, and their tables are complete; how fast they are is for a quiet machine to say."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks import decode, live
+from interlock.commands.broker_jars import jars, java
+from interlock.streams.batch import Lines
+from interlock.streams.decode import prediction_decoder
+from tests.servers import needed
+
 ROOT = Path(__file__).resolve().parent.parent
+NAME = 45
+"""Columns of a row's name."""
 
 ROWS = (
     "JSON, bare decoding",
@@ -19,15 +28,54 @@ ROWS = (
     "Arrow, with outcomes and decision_ece",
     "judging 1 days of 200 slices",
 )
+LIVE = (live.BARE, live.JSON, live.FRAMES, live.STOCK, live.STOCK_DECODE)
+DELAYS = (live.GUARDED, live.HOPPED)
+
+
+def printed(half: str) -> list[str]:
+    """Return the lines of one half of the benchmarks, made small."""
+    command = [sys.executable, "-m", "benchmarks", "--quick", half]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
+    return done.stdout.splitlines()
+
+
+def figures(lines: list[str], name: str) -> list[float]:
+    """Return the figures of a row."""
+    [row] = [line for line in lines if line[:NAME].strip() == name]
+    return [float(figure.replace(",", "")) for figure in row[NAME:].split()]
 
 
 @pytest.mark.integration
 def test_the_benchmarks_print_a_complete_table() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--quick"], cwd=ROOT, capture_output=True, check=True, text=True
-    )
-    lines = done.stdout.splitlines()
+    lines = printed("--files")
 
     assert "cores" in lines[0]
     assert not [row for row in ROWS if not any(line.startswith(row) for line in lines)]
-    assert [len(line.split()) - len(line[:45].split()) for line in lines[-2:]] == [4, 4]
+    assert [len(line.split()) - len(line[:NAME].split()) for line in lines[-2:]] == [4, 4]
+
+
+@pytest.mark.integration
+def test_the_live_benchmarks_print_a_complete_table() -> None:
+    needed(java)
+    needed(jars)
+    lines = printed("--live")
+    rates = {name: figures(lines, name) for name in LIVE}
+    delays = {name: figures(lines, name) for name in DELAYS}
+
+    assert all(min(found) > 0 for found in rates.values())
+    assert [rates[live.BARE][1], len(rates[live.FRAMES])] == [1.0, 1]
+    assert all(0 < p50 <= p99 and count == 10 for p50, p99, count in delays.values())
+
+
+def test_the_bare_decoder_yields_the_columns_that_ours_yields() -> None:
+    lines = decode.lines_of(decode.events(300))
+    ids, ts, scores, numbers, codes, keys = decode.Bare()(lines)
+    ours, dead = prediction_decoder(decode.WANTED, b"key")(Lines(lines, 0, 0))
+    tenant, decision = (ours.columns[path] for path in ("segment.tenant", "decision"))
+
+    assert not dead
+    assert list(ids) == ours.ids.texts.to_pylist()
+    for bare, own in ((ts, ours.ts), (scores, ours.score), (numbers, ours.numbers), (codes, ours.categories)):
+        assert np.array_equal(bare, own)
+    for bare, own in zip(keys, (ours.model.codes, ours.version.codes, tenant.text, decision.text), strict=True):
+        assert np.array_equal(bare, own)

@@ -142,12 +142,15 @@ def test_arrow_text_that_is_not_utf8_is_refused_before_anything_reads_it() -> No
     assert (batch.rows(), [letter.reason for letter in dead]) == (0, ["not_utf8"])
 
 
-def test_an_arrow_column_whose_name_is_not_utf8_is_refused() -> None:
+def test_an_arrow_column_whose_name_is_not_utf8_is_refused_whatever_stands_before_it() -> None:
     for fields in ({"abcdefgh": 1}, {"segment": {"abcdefgh": "x"}}):
-        bad = stream([event(**fields)]).replace(b"abcdefgh", b"abc\xff\xfefgh")
-        batch, dead = DECODE([Message(bad, 3, 0)])
+        good = stream([event(**fields)])
+        bad = good.replace(b"abcdefgh", b"abc\xff\xfefgh")
+        for before in ([], [Message(good, 1, 0)], [Message(good, 1, 0), Message(bad, 2, 0)]):
+            batch, dead = DECODE([*before, Message(bad, 3, 0)])
+            reasons = ["not_utf8"] * (1 + len(before[1:]))
 
-        assert (batch.rows(), [letter.reason for letter in dead]) == (0, ["not_utf8"])
+            assert (batch.rows(), [letter.reason for letter in dead]) == (len(before[:1]), reasons)
 
 
 @given(st.data())

@@ -14,13 +14,13 @@ import pytest
 from rich.console import Console
 
 from interlock.commands.broker_jars import jars, java
-from interlock.commands.demo_compare import compare
-from interlock.commands.demo_events import read_days
-from interlock.commands.demo_rig import Health
-from interlock.commands.demo_screen import Counting, Scene, picture, serving_words
-from interlock.commands.demo_sender import Step
-from interlock.commands.demo_serving import Report, Slice
-from interlock.commands.demo_watch import Sending, Watch
+from interlock.demo.compare import compare
+from interlock.demo.events import read_days
+from interlock.demo.rig import Health
+from interlock.demo.screen import Counting, Scene, picture, serving_words
+from interlock.demo.sender import Step
+from interlock.demo.serving import Report, Slice
+from interlock.demo.watch import Sending, Watch
 from interlock.errors import UserError
 from interlock.records import Control, Verdict, control_line, verdict_line
 from tests.processes import ROOT, environment, eventually

@@ -46,7 +46,7 @@ class Slice:
             max(msgspec.json.decode(line)["ts"] for line in own)
             for own in spread(self.events["predictions"], partitions)
         ]
-        return min(ends) - 30_000
+        return int(min(ends)) - 30_000
 
 
 @pytest.fixture(scope="module")

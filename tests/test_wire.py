@@ -137,3 +137,10 @@ def test_a_record_split_by_judge_keeps_every_count_once() -> None:
     assert parts[2].counts.shape == (7, 0)
     assert {(part.after, part.through) for part in parts} == {(original.after, original.through)}
     assert sorted(x for part in parts for x in part.exemplars) == sorted(original.exemplars)
+
+
+@pytest.mark.parametrize("most", [200, 1 << 20])
+def test_a_message_has_the_same_bytes_whether_a_shard_or_a_checkpoint_packs_it(most: int) -> None:
+    messages = list(wire.tallies(RUN, record(60, 3), PLAN, most))
+
+    assert messages == [wire.encode(wire.decode(message)) for message in messages]
