@@ -1,16 +1,21 @@
-"""`python -m benchmarks`: what Interlock costs on this machine. `--quick` only shows that every row is there."""
+"""`python -m benchmarks`: what Interlock costs on this machine. `--quick` only shows that every row is there.
+
+`--live` or `--files` runs one half: the live pipeline on a real broker, or everything else.
+"""
 
 import os
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks import judging, memory, replaying
+from benchmarks import judging, live, memory, replaying
 from benchmarks.replaying import Speed
+from interlock.commands.broker import Broker
+from interlock.errors import Unreachable, UserError
 
 EVENTS, REPEATS = 300_000, 3
 MEMORY_EVENTS = 1_000_000
@@ -18,17 +23,50 @@ DAYS = 30
 QUICK = 6_000, 1, 8_000, 1
 """Events, runs, events of the memory's run, days judged."""
 
+LIVE = live.Size(EVENTS, 5_000, 100, REPEATS)
+LIVE_QUICK = live.Size(QUICK[0], 200, 10, 1)
 
-def main(quick: bool) -> None:
+
+def main(options: Collection[str]) -> None:
     """Print the machine and the tables."""
-    events, repeats, memory_events, days = QUICK if quick else (EVENTS, REPEATS, MEMORY_EVENTS, DAYS)
-    print(machine())
+    quick = "--quick" in options
+    print(f"{machine()}; load {os.getloadavg()[0]:.1f}")
+    if "--live" not in options:
+        print_files(*(QUICK if quick else (EVENTS, REPEATS, MEMORY_EVENTS, DAYS)))
+    if "--files" not in options:
+        print_live(LIVE_QUICK if quick else LIVE)
+
+
+def print_files(events: int, repeats: int, memory_events: int, days: int) -> None:
+    """Print the tables of what needs no broker."""
     print(f"{events:,} predictions of 20 features, 500 in a pane, 50 tenants; medians of {repeats}\n")
     with TemporaryDirectory() as folder:
         print_speeds(replaying.speeds(events, repeats, Path(folder)))
     print_judging(judging.month(days), days)
     with TemporaryDirectory() as folder:
         print_memory(memory.memories(memory_events, Path(folder)), memory_events)
+
+
+def print_live(size: live.Size) -> None:
+    """Print the tables of the live pipeline, or why there are none."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            broker = Broker.start(folder / "kafka")
+        except (UserError, Unreachable) as error:
+            print(f"\nlive: no broker, so no figures: {error}")
+            return
+        with broker:
+            print(
+                f"\n{size.events:,} events, {live.MORE} times as many in frames, {live.PARTITIONS} partitions, one worker; "
+                f"medians of {size.rounds}\n\n{'live':45}{'events/s':>12}{'of bare':>9}"
+            )
+            for speed in live.speeds(broker, size, folder):
+                share = f"{speed.share:9.3f}" if speed.what.startswith("JSON") else ""
+                print(f"{speed.what:45}{speed.rate:12,.0f}{share}", flush=True)
+            print(f"\n{'milliseconds':45}{'p50':>12}{'p99':>9}{'of':>6}")
+            for delay in live.delays(broker, size, folder):
+                print(f"{delay.what:45}{delay.p50:12.1f}{delay.p99:9.1f}{delay.count:6}", flush=True)
 
 
 def machine() -> str:
@@ -67,4 +105,4 @@ def print_memory(rows: Iterable[memory.Memory], events: int) -> None:
 
 
 if __name__ == "__main__":
-    main("--quick" in sys.argv[1:])
+    main(sys.argv[1:])

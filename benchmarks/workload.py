@@ -46,17 +46,22 @@ AUDITS = "audits: {rate: 0.05}\n"
 
 def policy(*, labels: bool = False, audits: bool = False) -> Policy:
     """Return the policy of a row of the table."""
-    options = NEVER + LABELS * labels + AUDITS * audits
-    return _policy(options, TENANTS, OOD + OTHERS + ECE * labels)
+    return load_policy(policy_text(labels=labels, audits=audits).encode(), "benchmark")
+
+
+def policy_text(*, labels: bool = False, audits: bool = False, reference: str = "") -> str:
+    """Return the same as a file has it, with the name of a reference's file if there is one."""
+    named = f"reference: {{file: {reference}}}\n" if reference else ""
+    return _text(NEVER + LABELS * labels + AUDITS * audits + named, TENANTS, OOD + OTHERS + ECE * labels)
 
 
 def slices_policy(slices: int) -> Policy:
     """Return a policy of one SLO over so many slices."""
-    return _policy("", slices, OOD)
+    return load_policy(_text("", slices, OOD).encode(), "benchmark")
 
 
-def _policy(options: str, slices: int, slos: str) -> Policy:
-    return load_policy(f"{HEAD}{options}slices: [{{by: [tenant], max: {slices}}}]\nslos:\n{slos}".encode(), "benchmark")
+def _text(options: str, slices: int, slos: str) -> str:
+    return f"{HEAD}{options}slices: [{{by: [tenant], max: {slices}}}]\nslos:\n{slos}"
 
 
 def predictions(rows: int, *, dictionaries: bool = False) -> Iterator[pa.RecordBatch]:
@@ -118,12 +123,13 @@ def write_json(path: Path, batches: Iterator[pa.RecordBatch]) -> Path:
     """Write JSON lines."""
     with path.open("w") as file:
         for batch in batches:
-            file.writelines(_line(row) for row in batch.to_pylist())
+            file.writelines(line + "\n" for line in json_lines(batch))
     return path
 
 
-def _line(row: dict[str, Any]) -> str:
-    return json.dumps(row, separators=(",", ":")) + "\n"
+def json_lines(batch: pa.RecordBatch) -> Iterator[str]:
+    """Yield each event as JSON."""
+    return (json.dumps(row, separators=(",", ":")) for row in batch.to_pylist())
 
 
 def reference(rows: int = 20_000) -> Reference:

@@ -1,0 +1,103 @@
+"""The live pipeline: one real worker process on a real broker, both on this machine, beside the peers of the same run.
+
+Every round has topics of its own, filled before anything is timed; bare reading, the worker and stock Faust take turns.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from benchmarks import live_latency, live_worker, workload
+from benchmarks.live_topics import FRAME, fill, frame_messages, json_messages, make_topics
+from interlock.commands.broker import Broker
+from interlock.streams import reference as references
+
+PARTITIONS = 4
+MORE = 4
+"""Times as many events in frames: they go faster."""
+
+BARE, JSON = "JSON, bare aiokafka and decoding", "JSON, one event a message"
+FRAMES = f"Arrow, {FRAME} events a message"
+STOCK, STOCK_DECODE = "JSON, stock Faust, same shards", "JSON, stock Faust, decoding alone"
+GUARDED, HOPPED = "never-event sent to guard's mode changed", "the same messages, two bare hops"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much: events of JSON (frames get more), of them for stock Faust, never-events a round, rounds."""
+
+    events: int
+    stock: int
+    never: int
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """A row: what ran, the median of the rounds' events per second, and of their shares of the round's bare reading."""
+
+    what: str
+    rate: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """A row: what ran, and of all its delays (ms) the median and the 99th percentile."""
+
+    what: str
+    count: int
+    p50: float
+    p99: float
+
+
+def speeds(broker: Broker, size: Size, folder: Path) -> Iterator[Speed]:
+    """Yield the rows of throughput."""
+    references.save(workload.reference(), folder / "benchmark.ref")
+    policy = folder / "policy.yaml"
+    policy.write_text(workload.policy_text(reference="benchmark.ref"))
+    rounds = [_round(broker.bootstrap, f"speed-{number}.", size, policy) for number in range(size.rounds)]
+    for what in rounds[0]:
+        rates = [found[what] for found in rounds]
+        yield Speed(what, median(rates), median(found[what] / found[BARE] for found in rounds))
+
+
+def _round(bootstrap: str, prefix: str, size: Size, policy: Path) -> dict[str, float]:
+    """Return events per second of every row, once each."""
+    events, found = size.events, {}
+    make_topics(bootstrap, prefix, PARTITIONS)
+    fill(bootstrap, prefix + "predictions", json_messages(workload.predictions(events)), PARTITIONS)
+    found[BARE] = events / _peer("live_bare", bootstrap, prefix + "predictions", PARTITIONS, events)
+    found[JSON] = events / live_worker.seconds(policy, bootstrap, prefix, (events, events))
+    stock = size.stock
+    found[STOCK] = stock / _peer("live_stock", "shard", bootstrap, prefix, policy, stock)
+    found[STOCK_DECODE] = stock / _peer("live_stock", "decode", bootstrap, prefix, policy, stock)
+    make_topics(bootstrap, prefix + "frames.", PARTITIONS)
+    frames = list(frame_messages(workload.predictions(MORE * events)))
+    fill(bootstrap, prefix + "frames.predictions", frames, PARTITIONS)
+    load = len(frames), MORE * events
+    found[FRAMES] = load[1] / live_worker.seconds(policy, bootstrap, prefix + "frames.", load)
+    return found
+
+
+def _peer(module: str, *arguments: object) -> float:
+    """Return the seconds that a peer's process prints last."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def delays(broker: Broker, size: Size, folder: Path) -> Iterator[Delay]:
+    """Yield the rows of latency; the two take turns, and all rounds' delays are taken together."""
+    ways: dict[str, list[float]] = {GUARDED: [], HOPPED: []}
+    load, policy = (size.never, PARTITIONS), folder / "never.yaml"
+    for number in range(size.rounds):
+        ways[HOPPED] += live_latency.hopped(broker.bootstrap, f"hops-{number}.", load)
+        ways[GUARDED] += live_latency.guarded(policy, broker.bootstrap, f"guard-{number}.", load)
+    for what, found in ways.items():
+        yield Delay(what, len(found), *map(float, np.percentile(found, (50, 99))))

@@ -1,0 +1,56 @@
+"""How long a worker process takes for what lies on its topics."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from interlock.policies.load import load_policy
+from interlock.policies.plan import make_plan
+from tests.living import Running
+
+LOOK = 0.05
+"""Seconds between looks at /health: one costs the worker about a millisecond."""
+
+PATIENCE = 600.0
+
+
+def seconds(policy: Path, bootstrap: str, prefix: str, load: tuple[int, int]) -> float:
+    """Return the seconds from a worker's assignment until all is read, counted and judged; `load`: records, events.
+
+    Raises:
+        RuntimeError: an event was not counted.
+    """
+    records, events = load
+    tick = make_plan(load_policy(policy.read_bytes(), str(policy))).tick
+    with Running(policy, bootstrap, prefix, environment={}) as worker:
+        wait(lambda: bool(worker.status().get("shards")), "the worker's partitions")
+        start = time.perf_counter()
+        wait(lambda: _is_done(worker.status(), records, tick), "the end of the topic")
+        taken = time.perf_counter() - start
+        counted = sum(shard["counted"]["predictions"] for shard in worker.status()["shards"].values())
+    if counted != events:
+        raise RuntimeError(f"counted {counted} of {events} events: {worker.said()}")
+    return taken
+
+
+def _is_done(status: dict[str, Any], records: int, tick: int) -> bool:
+    """Return whether all records are read, and the judge has come as far as the slowest shard's watermark."""
+    shards = status.get("shards", {}).values()
+    if sum(shard["positions"]["predictions"] for shard in shards) < records:
+        return False
+    closed = min(shard["watermarks"]["predictions"] for shard in shards) // tick * tick
+    return all((judge["judged"] or 0) >= closed for judge in status["judges"].values())
+
+
+def wait(look: Callable[[], bool], what: str) -> None:
+    """Wait until something is so.
+
+    Raises:
+        RuntimeError: it is not, for ten minutes.
+    """
+    end = time.monotonic() + PATIENCE
+    while not look():
+        if time.monotonic() > end:
+            raise RuntimeError(f"waited {PATIENCE:.0f} s for {what}")
+        time.sleep(LOOK)
