@@ -96,6 +96,7 @@ def _findings(parts: Draft) -> Iterator[Finding]:
     for i, slo in parts.slos:
         yield from _slo(("slos", i), slo, parts.slices)
         yield from _expression(("slos", i, "where"), slo.where)
+        yield from _expression(("slos", i, "good"), slo.good)
     for i, event in parts.never_events:
         yield from _expression(("never_events", i, "when"), event.when)
         yield from _expression(("never_events", i, "where"), event.where)
@@ -131,12 +132,22 @@ def _slo(loc: Loc, slo: Slo, slices: Sequence[SliceSet] | None) -> Iterator[Find
         if slo.in_force or name not in LATER:
             yield Finding(place, _no_indicator(name, named=bool(slo.indicator)))
         return
+    yield from _conditions(loc, slo)
     yield from _target((*loc, "target"), slo, indicator)
     yield from _window((*loc, "window"), slo, indicator)
     if slo.per is not None and not indicator.per:
         yield Finding((*loc, "per"), f"found per; expected none, since {name} is judged as a whole")
     elif slo.per is not None and slices is not None:
         yield from _per((*loc, "per"), slo, slices)
+
+
+def _conditions(loc: Loc, slo: Slo) -> Iterator[Finding]:
+    name = slo.resolved_indicator
+    if name == "ratio" and slo.good is None:
+        text = "found the indicator ratio without `good`; expected a CEL condition there: what is counted as a hit"
+        yield Finding((*loc, "indicator" if slo.indicator else "name"), text)
+    if name != "ratio" and slo.good is not None:
+        yield Finding((*loc, "good"), f"found good; expected none, since it belongs to the indicator ratio, not {name}")
 
 
 def _no_indicator(name: str, *, named: bool) -> str:
@@ -152,8 +163,9 @@ def _target(loc: Loc, slo: Slo, indicator: Indicator) -> Iterator[Finding]:
         if target.op != "==" or target.value != 0:
             yield Finding(loc, f'found "{target}"; expected "== 0", the only target of {name}')
         return
-    if target.op != indicator.op:
-        yield Finding(loc, f'found "{target}"; expected a target with {indicator.op}, since {name} is judged so')
+    if target.op not in indicator.ops:
+        ops = " or ".join(indicator.ops)
+        yield Finding(loc, f'found "{target}"; expected a target with {ops}, since {name} is judged so')
     elif not 0 < target.value < 1:
         hint = ""
         if target.op == "<=" and target.value == 0:

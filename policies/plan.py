@@ -15,6 +15,10 @@ class Kind(StrEnum):
     EVENTS = "events"
     OOD = "ood"
     UNSEEN = "unseen"
+    ABSTENTION = "abstention"
+    MISSING = "missing"
+    RANGE = "range"
+    RATIO = "ratio"
     RECALL = "recall"
     ECE = "ece"
     NEVER = "never"
@@ -23,6 +27,10 @@ class Kind(StrEnum):
 KINDS = {
     "ood_rate": Kind.OOD,
     "unseen_rate": Kind.UNSEEN,
+    "abstention_rate": Kind.ABSTENTION,
+    "missing_rate": Kind.MISSING,
+    "range_violations": Kind.RANGE,
+    "ratio": Kind.RATIO,
     "ood_recall": Kind.RECALL,
     "decision_ece": Kind.ECE,
     "decision_ece_p95": Kind.ECE,
@@ -33,10 +41,14 @@ LABELLED = (Kind.RECALL, Kind.ECE)
 """Kinds that are judged by cohort, from joined outcomes."""
 
 UNDECIDED = 1000
-"""Cell of events for which the series' `where` could not be decided."""
+"""Cell of events for which the series' `where`, or what it counts, could not be decided."""
 
 N, HIT = 0, 1
-"""Cells of `events` (predictions, late), `ood` (scored, flagged) and `unseen` (seen whole, with an unseen value)."""
+"""Cells of `events` (predictions, late), and of the ratios of predictions: events, and those that are hits.
+
+Hits of `ood` (of scored events): flagged; of `unseen` (of compared ones): with an unseen value; of `abstention`: without
+an answer; of `missing` and `range` (of compared ones): with a feature missing, or outside its range; of `ratio`: good.
+"""
 
 LABELS, ORPHANS = 10, 11
 """Cells of `events` in the joined chain."""
@@ -69,21 +81,23 @@ class Series:
     rule: str = ""
     when: Expression | None = None
     high_impact: bool = False
+    good: Expression | None = None
 
     @property
     def key(self) -> str:
         """Name the series, uniquely in a policy: kind, rule, what it is split by, its filter."""
         by = f"by {','.join(self.by)}" if self.by else ""
         where = f"where {self.where.source}" if self.where else ""
-        return " ".join(
-            part for part in (self.kind.value, self.rule, by, "high_impact" * self.high_impact, where) if part
-        )
+        good = f"good {self.good.source}" if self.good else ""
+        parts = (self.kind.value, self.rule, by, "high_impact" * self.high_impact, good, where)
+        return " ".join(part for part in parts if part)
 
     @property
     def paths(self) -> frozenset[str]:
         """Return the fields it reads."""
         read = set(self.by) | ({"decision"} if self.high_impact else set())
-        for expression in (self.where, self.when):
+        read |= {"prediction", "decision"} if self.kind is Kind.ABSTENTION else set()
+        for expression in (self.where, self.when, self.good):
             read |= expression.paths if expression else set()
         return frozenset(read)
 
@@ -139,7 +153,8 @@ def _series_of(policy: Policy, slo: Slo) -> tuple[Series, ...]:
     where = compile_expression(slo.where) if slo.where else None
     if kind is not Kind.NEVER:
         impact = kind is Kind.ECE and bool(policy.high_impact)
-        return (Series(kind, slo_paths(policy, slo), where, high_impact=impact),)
+        good = compile_expression(slo.good) if slo.good else None
+        return (Series(kind, slo_paths(policy, slo), where, high_impact=impact, good=good),)
     return tuple(
         Series(
             kind,

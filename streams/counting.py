@@ -30,6 +30,7 @@ from interlock.policies.plan import (
     Series,
     audit_cell,
 )
+from interlock.streams import ratios
 from interlock.streams.batch import Predictions
 from interlock.streams.names import Names, slice_codes
 from interlock.streams.scoring import Scores
@@ -68,10 +69,11 @@ def probabilities(batch: Predictions) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Per series: which of n rows it counts, their slice codes int64[n], and for never-events the violations."""
+    """Per series: which of n rows it counts, their slice codes int64[n], for ratios the hits, for rules the violations."""
 
     inside: dict[int, Mask]
     slices: dict[int, Ints]
+    hits: dict[int, Mask]
     violations: dict[int, Mask]
 
 
@@ -96,7 +98,7 @@ class Counter:
 
     def predictions(self, chunk: Chunk, into: OpenCounts) -> Counted:
         """Count a chunk of predictions."""
-        counted = Counted({}, {}, {})
+        counted = Counted({}, {}, {}, {})
         groups: dict[tuple[str, ...], Groups] = {}
         for place, series in enumerate(self._plan.series):
             if series.by not in groups:
@@ -104,14 +106,24 @@ class Counter:
                 groups[series.by] = Groups(slices, *grouped([chunk.pane, chunk.version, slices]))
             where = self._where(series, chunk)
             counted.slices[place] = groups[series.by].slices
-            counted.inside[place] = self._counts(series, chunk, where == TRUE)
             at = (chunk, groups[series.by])
+            if series.kind in ratios.KINDS:
+                self._ratio(into, place, at, ratios.counts(series, chunk.batch, chunk.scores, where), counted)
+                continue
+            counted.inside[place] = self._counts(series, chunk, where == TRUE)
             if series.kind is Kind.NEVER:
                 counted.violations[place] = self._never(into, place, at, where)
             elif series.where is not None:
                 self._count(into, place, at, (where != TRUE) & (where != FALSE), UNDECIDED)
             self._series(into, place, at, counted.inside[place])
         return counted
+
+    def _ratio(
+        self, into: OpenCounts, place: int, at: tuple[Chunk, Groups], found: ratios.Counts, counted: Counted
+    ) -> None:
+        counted.inside[place], counted.hits[place] = found.counted, found.counted & found.hits
+        for rows, cell in ((found.counted, N), (counted.hits[place], HIT), (found.undecided, UNDECIDED)):
+            self._count(into, place, at, rows, cell)
 
     def _where(self, series: Series, chunk: Chunk) -> NDArray[np.int8]:
         if series.where is None:
@@ -120,10 +132,8 @@ class Counter:
 
     def _counts(self, series: Series, chunk: Chunk, where: Mask) -> Mask:
         """Return which rows the series counts."""
-        if series.kind in (Kind.OOD, Kind.RECALL):
+        if series.kind is Kind.RECALL:
             return where & chunk.scores.scored
-        if series.kind is Kind.UNSEEN:
-            return where & chunk.scores.compared
         if series.kind is Kind.ECE:
             where = where & (chunk.p >= 0)
             if series.high_impact:
@@ -132,16 +142,10 @@ class Counter:
 
     def _series(self, into: OpenCounts, place: int, where: tuple[Chunk, Groups], counts: Mask) -> None:
         chunk, _ = where
-        kind, scores = self._plan.series[place].kind, chunk.scores
+        kind = self._plan.series[place].kind
         if kind is Kind.EVENTS:
             self._count(into, place, where, counts, N)
             self._count(into, place, where, counts & chunk.late, HIT)
-        elif kind is Kind.OOD:
-            self._count(into, place, where, counts, N)
-            self._count(into, place, where, counts & scores.flagged, HIT)
-        elif kind is Kind.UNSEEN:
-            self._count(into, place, where, counts, N)
-            self._count(into, place, where, counts & scores.unseen, HIT)
         elif kind is Kind.ECE:
             self._count(into, place, where, counts, DECISIONS)
         elif kind is Kind.RECALL:
