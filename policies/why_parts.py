@@ -110,8 +110,14 @@ def _slices(case: Case, own: Key, measure: Measure) -> Ranking | None:
 
 
 def _versions(case: Case, own: Key, measure: Measure) -> Ranking | None:
-    rows = _rows(case, own, lambda one: one.version if _within(case, own, one) else None, _over(case))
-    return _ranked("version", own, case, (rows, measure), lambda _: False) if len(rows) > 1 else None
+    """Rank model versions, if the window has several: the stretch may have one."""
+
+    def mine(one: Count) -> str | None:
+        return one.version if _within(case, own, one) else None
+
+    several = len(_rows(case, own, mine, case.window or ())) > 1
+    rows = _rows(case, own, mine, _over(case))
+    return _ranked("version", own, case, (rows, measure), lambda _: False) if several else None
 
 
 def _ranges(case: Case, own: Key, measure: EceMeasure) -> Ranking | None:

@@ -86,7 +86,7 @@ def _what(screen: Console, told: Explanation) -> None:
 
 
 def _moved(asked: dict[str, str]) -> str:
-    return f"{asked['state']} {asked['mode']} in {asked['in']}"
+    return f"{asked['state']} {asked['mode'].replace('normal', 'notify')} in {asked['in']}"
 
 
 def _value(told: Explanation) -> str:
@@ -164,7 +164,8 @@ def _controls(screen: Console, done: Sequence[Done]) -> None:
         begun = when(one.engaged_at) if one.engaged_at is not None else "a time that is not stored"
         end = f"until {when(one.released_at)}" if one.released_at is not None else "still in force"
         mark = " (moved by this verdict)" if one.of_this else ""
-        where = f"{one.mode} in {place(one.scope)}"
+        what = "notified only, no mode was moved," if one.mode == "normal" else one.mode
+        where = f"{what} in {place(one.scope)}"
         _line(screen, f"{where}: from {begun}, {end}{mark}.")
         _line(screen, f"  {one.slo}, {one.action}, epoch {one.epoch}; control {one.control_id}.")
         _line(screen, f"  {one.cause}.")
