@@ -10,6 +10,7 @@ from interlock.detectors.ece import BINS, GROUPS, in_groups
 from interlock.detectors.fixed import SCALE
 from interlock.policies.measures import Measure, RecallMeasure
 from interlock.policies.measures_ece import EceMeasure
+from interlock.policies.plan import UNDECIDED
 from interlock.policies.scalars import Target
 from interlock.policies.why_case import Case, Key
 from interlock.records import Count
@@ -79,7 +80,18 @@ def _unreadable(case: Case) -> str | None:
         several = len({one.series for one in case.window}) > 1
         why = "several series fit: give --policy" if several and not case.policy else "no tallies of this SLO are kept"
         return f"no contributions: {why}"
+    if not all(_readable(case.measure, one.cell) for one in case.window if one.series == case.key.text):
+        return "no contributions: more is counted than the verdict tells of (audits at several rates?): give --policy"
     return None
+
+
+def _readable(measure: Measure, cell: int) -> bool:
+    """Return whether a measure knows a cell; the last column of a recall is what could not be decided."""
+    try:
+        column = measure.column(cell)
+    except KeyError:
+        return False
+    return column < measure.width - (isinstance(measure, RecallMeasure) and cell < UNDECIDED)
 
 
 def _rest(case: Case, own: Key, found: Sequence[Ranking]) -> list[str]:
@@ -177,7 +189,7 @@ def _rows(case: Case, key: Key, group: Group, counts: Sequence[Count]) -> dict[s
 def own_row(case: Case, counts: Sequence[Count]) -> Ints | None:
     """Return the cells of what the verdict is about, int64[width]; None if there are none."""
     key = case.key
-    if key is None:
+    if key is None or _unreadable(case) is not None:
         return None
     return _rows(case, key, lambda one: "all" if _within(case, key, one) else None, counts).get("all")
 

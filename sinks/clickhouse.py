@@ -29,6 +29,9 @@ CONNECT_TIMEOUT, TIMEOUT = 5, 60
 WRONG_USER = frozenset({192, 193, 194, 516})
 """ClickHouse's codes for a user or a password that it does not know."""
 
+NO_TABLE = ("UNKNOWN_TABLE", "UNKNOWN_DATABASE")
+"""What ClickHouse calls it when our tables are not there."""
+
 LOCAL_LIMITS = {
     "background_pool_size": "2",
     "index_mark_cache_size": "8388608",
@@ -131,12 +134,17 @@ class ClickHouseSink:
         """Return the rows of a query on our tables.
 
         Raises:
-            Unreachable: ClickHouse does not answer it: it is away, or our tables are not there.
+            UserError: Our tables are not there.
+            Unreachable: ClickHouse does not answer it.
         """
         _, errors = _server_package()
         try:
             return self.query(sql, values)
         except errors as error:
+            if any(name in str(error) for name in NO_TABLE):
+                raise UserError(
+                    "no tables of Interlock are in that ClickHouse: nothing was written there yet"
+                ) from error
             raise Unreachable(f"ClickHouse does not answer: {_first_line(error)}") from error
 
     def insert(self, rows: Rows, batch: Batch) -> None:

@@ -1,30 +1,21 @@
 """`interlock why`: what it says follows from what was counted, and is the same from files and from ClickHouse."""
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from interlock.detectors.mirror import Mirror
-from interlock.detectors.proportion import ProportionEvidence
-from interlock.policies.measures import RecallMeasure
-from interlock.policies.plan import CONFIRMED, MISSED, audit_cell
-from interlock.policies.scalars import Target
 from interlock.policies.why import explain
-from interlock.policies.why_case import Case
-from interlock.policies.why_good import Traffic, least_to_prove, panes_to
-from interlock.policies.why_parts import beyond
-from interlock.policies.why_words import odds, span
+from interlock.policies.why_words import odds
 from interlock.sinks.clickhouse import Batch, ClickHouseSink
 from interlock.sinks.stored import StoredTables
 from interlock.streams.why import Archive, case_of
 from tests.explaining import HOUR, MINUTE, Told, as_json, explained, replayed
-from tests.replaying import START
+from tests.replaying import START, command
+from tests.servers import ClickHouse
 from tests.tabling import verdict
 
 pytestmark = pytest.mark.integration
@@ -105,14 +96,6 @@ def test_score_ranges_add_up_to_the_plain_ece_of_the_stretch(told: Told, files: 
         assert sum(p["beyond"] for p in ranking["parts"]) / labels == pytest.approx(
             one["evidence"]["stretch"]["plugin"]
         )
-
-
-def test_a_recall_has_the_weighted_misses_that_are_too_many_beyond_its_target() -> None:
-    measure = RecallMeasure(0.9, (0.5,), 1.0)
-    row = np.zeros(measure.width, np.int64)
-    row[CONFIRMED], row[measure.column(audit_cell(0, MISSED))] = 80, 10
-
-    assert beyond(measure, row[None], Target(">=", 0.9)) == pytest.approx([0.9 * (80 + 10 / 0.5) - 80])
 
 
 def test_the_version_that_brought_it_is_named_first(told: Told, files: Archive) -> None:
@@ -219,67 +202,35 @@ def test_without_tallies_all_but_the_contributions_is_told(told: Told, tmp_path:
     assert whole.split("What would clear it")[1] == out.split("What would clear it")[1]
 
 
-def test_names_that_queries_could_stumble_over_are_read_back(tmp_path: Path) -> None:
-    hard = verdict(1, slo="a'b\\n\"{x:String}%s", model="m'; --", scope={"slice": "t=it's \\\\\n\t,ü=`x`"})
+HARD = verdict(1, slo="a'b\\n\"{x:String}%s", model="m'; --", scope={"slice": "t=it's \\\\\n\t,ü=`x`"})
+
+
+def assert_read_back(sink: ClickHouseSink) -> None:
+    """Names that queries could stumble over come back as they were written."""
+    sink.insert_verdicts([HARD, verdict(2)], Batch("test", "1"))
+    tables = StoredTables(sink)
+
+    assert tables.path(HARD, 5) == [HARD]
+    assert tables.newest(HARD) == HARD
+    assert tables.ids("v'\\", 5) == []
+    assert tables.ids("v", 5) == ["v1", "v2"]
+    assert tables.counts(HARD, "ood'", 0, cohorts=True) == []
+
+
+def test_names_that_queries_could_stumble_over_are_read_back_from_a_directory(tmp_path: Path) -> None:
     with ClickHouseSink.connect(directory=tmp_path / "ch") as sink:
-        sink.insert_verdicts([hard, verdict(2)], Batch("test", "1"))
-        tables = StoredTables(sink)
-
-        assert tables.path(hard, 5) == [hard]
-        assert tables.newest(hard) == hard
-        assert tables.ids("v'", 5) == []
-        assert tables.ids("v", 5) == ["v1", "v2"]
+        assert_read_back(sink)
 
 
-@pytest.mark.parametrize(
-    ("factor", "said"),
-    [(0.5, "1 : 0.5"), (1, "1 : 1"), (3214, "1 : 3,200"), (3.3e6, "1 : 3.3 million"), (1.2e9, "1 : 1.2 billion")],
-)
-def test_a_factor_is_said_in_digits_that_people_read(factor: float, said: str) -> None:
-    assert odds(math.log(factor)) == said
+def test_a_server_is_read_like_a_directory_and_nothing_is_laid_there(own_clickhouse: ClickHouse) -> None:
+    code, out, err = command("why", "v1", "--url", own_clickhouse.url)
+    assert (code, out) == (2, "")
+    assert err == "no tables of Interlock are in that ClickHouse: nothing was written there yet\n"
 
+    with ClickHouseSink.connect(url=own_clickhouse.url) as sink:
+        assert_read_back(sink)
+    code, out, _ = command("why", "v2", "--url", own_clickhouse.url)
 
-def test_a_factor_beyond_all_floats_is_a_power_of_ten() -> None:
-    assert odds(200 * math.log(10)) == "1 : 10^200"
-    assert odds(4000 * math.log(10)) == "1 : 10^4,000"
-
-
-def test_spans_are_in_their_two_largest_units() -> None:
-    assert [span(x * MINUTE) for x in (0, 1, 60, 61, 1440, 1501)] == [
-        "0 s",
-        "1 min",
-        "1 h",
-        "1 h 1 min",
-        "1 d",
-        "1 d 1 h",
-    ]
-
-
-def test_the_panes_that_are_told_are_the_first_after_which_the_mirror_proves_it() -> None:
-    measure, evidence = Case(verdict(1), verdict(1), [], []).measure, ProportionEvidence.build(0.05)
-    assert measure is not None
-    for per_pane in (1, 7, 300):
-        told = panes_to(10.0, Mirror(evidence.good_weights), measure, Traffic(np.array([per_pane, 0, 0]), 1), None)
-        mirror, panes = Mirror(evidence.good_weights), 0
-        while mirror.log_v < 10.0:
-            mirror.step(evidence.log_good(np.array([0]), np.array([per_pane]))[0])
-            panes += 1
-
-        assert told == panes
-
-
-def test_traffic_that_is_too_near_the_target_is_said_to_prove_nothing() -> None:
-    measure, evidence = Case(verdict(1), verdict(1), [], []).measure, ProportionEvidence.build(0.05)
-    assert measure is not None
-    bad = Traffic(np.array([1000, 50, 0]), 1)
-
-    assert panes_to(10.0, Mirror(evidence.good_weights), measure, bad, None) is None
-
-
-def test_the_events_that_are_told_are_the_fewest_that_prove_the_target() -> None:
-    measure = Case(verdict(1), verdict(1), [], []).measure
-    assert measure is not None
-    least = least_to_prove(measure, np.array([1000, 0, 0]))
-    assert least is not None
-
-    assert [bool(measure.estimate(np.array([[n, 0, 0]])).proven[0]) for n in (least - 2, least)] == [False, True]
+    assert code == 0
+    assert out.startswith("ood_rate_24h in the whole model: met\n")
+    assert "No contributions: no tallies of this SLO are kept." in out

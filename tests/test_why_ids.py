@@ -1,6 +1,7 @@
 """Ids that `interlock why` takes, and what it says of those that it does not know."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,20 @@ def test_a_damaged_line_is_named_with_its_place(told: Told, tmp_path: Path) -> N
     (tmp_path / "verdicts.jsonl").write_bytes(b"".join([*whole[:2], whole[2][:40] + b"\n", *whole[3:]]))
 
     assert "verdicts.jsonl:3: not a verdict" in refused(Told(tmp_path, told.policy), "ab")
+
+
+def test_the_quickstart_of_the_docs_is_what_it_prints(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[1]
+    example, page = root / "examples" / "quickstart", (root / "docs" / "why.md").read_text("utf-8")
+    files = ("--predictions", example / "predictions.jsonl", "--outcomes", example / "outcomes.jsonl")
+    command("replay", example / "policy.yaml", *files, "--out", tmp_path / "out")
+    control = controls(Told(tmp_path / "out", example / "policy.yaml"))[0].control_id
+    _, out, _ = command("why", control, "--replay", tmp_path / "out")
+    shown = page.rsplit("\n```\n", 2)[1]
+
+    assert _without_ids(out) == _without_ids(shown)
+
+
+def _without_ids(text: str) -> list[str]:
+    """Return the lines; ids depend on the policy's digest, which a new key of its grammar changes."""
+    return [re.sub("[0-9a-f]{32,64}", "ID", line).rstrip() for line in text.strip().splitlines()]

@@ -74,8 +74,10 @@ def _what(screen: Console, told: Explanation) -> None:
     if about.objective:
         _line(screen, f"Objective: {about.objective}")
     _line(screen, f"{_value(told)}; target {about.target}.")
-    over = f"{when(about.window_start)} to {when(about.window_end)} ({span(about.window_end - about.window_start)})"
-    _line(screen, f"Over {over}, as of {when(about.ts)}.")
+    width = span(about.window_end - about.window_start)
+    over = f"Over {when(about.window_start)} to {when(about.window_end)} ({width})"
+    rolling = told.evidence.rules is not None
+    _line(screen, f"{'Since the last release' if rolling else over}, as of {when(about.ts)}.")
     for warning in told.warnings:
         _line(screen, warning)
     now = about.newest
