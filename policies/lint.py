@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 from interlock.policies.model import Policy, Slo
+from interlock.policies.model_slo import OF_CLASS
 from interlock.policies.panes import slots, thresholds
 from interlock.policies.positions import Finding
 from interlock.policies.scalars import DAY, HOUR, show_duration
@@ -73,6 +74,7 @@ def _indicators(policy: Policy) -> Iterator[Finding]:
     if "ood_recall" in names and policy.audits is None:
         yield Finding(("audits",), "no audits; ood_recall will stay unidentified")
     yield from _reference(policy, names)
+    yield from _predicted(policy)
     if names & {"decision_ece", "decision_ece_p95"} and not policy.high_impact:
         yield Finding(("high_impact",), "no decisions of high impact are named; all decisions are judged")
     if "decision_ece_p95" in names and policy.endpoint is None:
@@ -87,6 +89,14 @@ def _reference(policy: Policy, names: set[str]) -> Iterator[Finding]:
         yield Finding(("reference",), text)
     for name in sorted(names & NEEDS_REFERENCE):
         yield Finding(("reference",), f"no reference; {name} will be no_data")
+
+
+def _predicted(policy: Policy) -> Iterator[Finding]:
+    unnamed = [s for s in policy.slos_in_force if s.resolved_indicator in OF_CLASS and s.class_ is None]
+    if unnamed and policy.labels.predicted is None:
+        said = "the field `prediction` (else the likeliest class) is read as labels are"
+        text = f"no labels.predicted; {said}; an event that has neither, or other words, is undecided"
+        yield Finding(("labels", "predicted"), text)
 
 
 def _labels(policy: Policy) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from interlock.policies.model_base import Action, Cel, Name, Part, Text, parse_names
+from interlock.policies.model_base import Action, Cel, Name, Part, Scalar, Text, parse_names
 from interlock.policies.scalars import DAY, Op, PositiveDuration, TargetText, Window
 
 
@@ -32,6 +32,11 @@ class Indicator:
 AT_MOST: tuple[Op, ...] = ("<=",)
 AT_LEAST: tuple[Op, ...] = (">=",)
 
+CLASSES = "labels, and predictions that say a class"
+
+OF_CLASS = ("precision", "recall", "false_positive_rate", "false_negative_rate")
+"""Indicators of one class: the positive one, or the one that `class` names."""
+
 FLAGS = "OOD flags: a reference, or ood_score and ood.threshold"
 
 INDICATORS = {
@@ -42,6 +47,12 @@ INDICATORS = {
     "missing_rate": Indicator("predictions", "proportion", AT_MOST, "a reference that knows the features"),
     "range_violations": Indicator("predictions", "proportion", AT_MOST, "a reference that knows the ranges"),
     "ratio": Indicator("predictions", "proportion", (*AT_MOST, *AT_LEAST), "`good`, a CEL condition"),
+    "accuracy": Indicator("joined", "proportion", AT_LEAST, CLASSES, of="labelled prediction"),
+    "precision": Indicator("joined", "proportion", AT_LEAST, CLASSES, of="labelled positive prediction"),
+    "recall": Indicator("joined", "proportion", AT_LEAST, CLASSES, of="positive label"),
+    "false_positive_rate": Indicator("joined", "proportion", AT_MOST, CLASSES, of="negative label"),
+    "false_negative_rate": Indicator("joined", "proportion", AT_MOST, CLASSES, of="positive label"),
+    "label_coverage": Indicator("joined", "proportion", AT_LEAST, "labels", of="due label"),
     "decision_ece": Indicator("joined", "ece", AT_MOST, "scores and labels", min_events=1000),
     "decision_ece_p95": Indicator("joined", "ece_p95", AT_MOST, "scores and labels", per=False, min_events=1000),
     "never_event_violations": Indicator("predictions", "never_event", ("==",), "never_events", per=False),
@@ -50,18 +61,12 @@ INDICATORS = {
 
 LATER = frozenset(
     [
-        "accuracy",
-        "precision",
-        "recall",
-        "false_positive_rate",
-        "false_negative_rate",
         "auroc",
         "brier",
         "log_loss",
         "mae",
         "rmse",
         "label_staleness",
-        "label_coverage",
         "abuse_rate",
         "drift",
         "mean",
@@ -107,6 +112,11 @@ class Slo(Part):
     where: Cel | None = Field(default=None, description="CEL: which predictions count; by default all.")
     good: Cel | None = Field(
         default=None, description="CEL, for the indicator ratio: which of them are counted as hits."
+    )
+    class_: Scalar | None = Field(
+        default=None,
+        alias="class",
+        description="The class that precision, recall and the like are of; else the positive.",
     )
     per: Annotated[
         tuple[str, ...] | Literal["slice"] | None,

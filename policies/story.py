@@ -115,12 +115,15 @@ def _insufficient(story: Story) -> str:
     effective = float(story.measure.estimate(sums).effective[0])
     if effective < context.slo.least_events:
         return f"{effective:.0f} effective events of {context.slo.least_events}"
+    told = story.measure.details(story.row)
+    if context.slo.resolved_indicator == "false_positive_rate" and not (told["said"] and told["meant"]):
+        return f"the class never came: predictions said it {told['said']} times and labels {told['meant']} times"
     return "the interval does not settle it yet"
 
 
 def _unidentified(context: Context) -> str:
     if context.slo.resolved_indicator != "ood_recall":
-        return "too often it could not be decided whether an event counts (fields are missing, or of another kind)"
+        return "too often it could not be decided what an event counts as (fields are missing, or of another kind)"
     if context.policy.audits is None:
         return "no audits: set audits.rate and review what is due"
     return "reviews or audits are missing, or their number does not fit their probability"
