@@ -15,6 +15,7 @@ from interlock.commands.replay import replay
 from interlock.commands.schema import schema
 from interlock.commands.sink import sink
 from interlock.commands.topics import topics
+from interlock.commands.why import why
 from interlock.commands.worker import worker
 from interlock.errors import FindingError, Unreachable, UserError
 
@@ -42,7 +43,7 @@ app = typer.Typer(
     "\n\nExample: interlock demo",
     epilog="Exit codes: 0 good, 1 a finding, 2 wrong use, 3 a service cannot be reached, 4 undecided, 70 a bug of ours.",
 )
-for command in (check, demo, fit, replay, schema, topics, worker):
+for command in (check, demo, fit, replay, schema, topics, why, worker):
     app.command()(command)
 app.add_typer(sink, name="sink")
 app.add_typer(kafka, name="kafka")

@@ -34,3 +34,18 @@ class Column:
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> "Column":
         """Return the column of these rows only."""
         return Column(self.kind[rows], self.number[rows], self.text[rows], self.texts)
+
+
+def among(column: Column, values: Sequence[str | float | bool]) -> NDArray[np.bool_]:
+    """Return which rows hold one of these values; kinds matter: true is not 1, and "1" is neither."""
+    found = np.zeros(len(column.kind), np.bool_)
+    texts = {v for v in values if isinstance(v, str)}
+    if texts:
+        hits = np.array([text in texts for text in column.texts] or [False])
+        string = column.kind == STRING
+        found[string] = hits[column.text[string]]
+    for value in values:
+        if not isinstance(value, str):
+            kind = BOOL if isinstance(value, bool) else NUMBER
+            found |= (column.kind == kind) & (column.number == float(value))
+    return found

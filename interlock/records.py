@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from msgspec import json as msgspec_json
@@ -199,6 +199,16 @@ class TallyTable:
             cell=self.cell[rows],
             count=self.count[rows],
         )
+
+
+class Count(NamedTuple):
+    """A sum over some panes: of a series in a slice and a version, in one of its cells."""
+
+    series: str
+    slice: str
+    version: str
+    cell: int
+    total: int
 
 
 def verdict_line(verdict: Verdict) -> bytes:

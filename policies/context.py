@@ -18,7 +18,8 @@ BLOCKS = 24
 class Learned:
     """What a reference contributes: dispersions, ECE groups of 64 micro-bins, label age (ms), probabilities of audit.
 
-    `ood` says whether OOD can be scored at all, by the reference or by the serving system's own score.
+    `scores_ood` says whether OOD can be scored at all, by the reference or by the serving system's own score; `ranges`,
+    whether the reference knows ranges of numbers.
     """
 
     dispersion: dict[str, float]
@@ -27,6 +28,7 @@ class Learned:
     audit_probabilities: tuple[float, ...] = ()
     scores_ood: bool = False
     reference_id: str = ""
+    ranges: bool = False
 
 
 @dataclass(frozen=True)

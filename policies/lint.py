@@ -4,12 +4,16 @@ import math
 from collections.abc import Iterator
 
 from interlock.policies.model import Policy, Slo
+from interlock.policies.model_slo import OF_CLASS
 from interlock.policies.panes import slots, thresholds
 from interlock.policies.positions import Finding
 from interlock.policies.scalars import DAY, HOUR, show_duration
 
 MATURITY = 24 * HOUR
 """Age at which labels are judged when neither the policy nor a reference says (VERDICTS.md §1)."""
+
+NEEDS_REFERENCE = frozenset({"unseen_rate", "missing_rate", "range_violations"})
+"""Indicators that have no data without a reference."""
 
 ALPHA = 0.05
 STEPS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
@@ -70,6 +74,7 @@ def _indicators(policy: Policy) -> Iterator[Finding]:
     if "ood_recall" in names and policy.audits is None:
         yield Finding(("audits",), "no audits; ood_recall will stay unidentified")
     yield from _reference(policy, names)
+    yield from _predicted(policy)
     if names & {"decision_ece", "decision_ece_p95"} and not policy.high_impact:
         yield Finding(("high_impact",), "no decisions of high impact are named; all decisions are judged")
     if "decision_ece_p95" in names and policy.endpoint is None:
@@ -82,8 +87,16 @@ def _reference(policy: Policy, names: set[str]) -> Iterator[Finding]:
     if names & {"ood_rate", "ood_recall"} and policy.ood.threshold is None:
         text = "no reference; OOD indicators will be no_data unless events bring ood_score and ood.threshold is set"
         yield Finding(("reference",), text)
-    if "unseen_rate" in names:
-        yield Finding(("reference",), "no reference; unseen_rate will be no_data")
+    for name in sorted(names & NEEDS_REFERENCE):
+        yield Finding(("reference",), f"no reference; {name} will be no_data")
+
+
+def _predicted(policy: Policy) -> Iterator[Finding]:
+    unnamed = [s for s in policy.slos_in_force if s.resolved_indicator in OF_CLASS and s.class_ is None]
+    if unnamed and policy.labels.predicted is None:
+        said = "the field `prediction` (else the likeliest class) is read as labels are"
+        text = f"no labels.predicted; {said}; an event that has neither, or other words, is undecided"
+        yield Finding(("labels", "predicted"), text)
 
 
 def _labels(policy: Policy) -> Iterator[Finding]:
@@ -121,7 +134,7 @@ def _blind(policy: Policy, names: set[str]) -> set[str]:
     """Return the indicators that can have no data."""
     blind = set() if policy.never_events else {"never_event_violations"}
     if policy.reference is None:
-        blind |= {"unseen_rate"} | ({"ood_rate", "ood_recall"} if policy.ood.threshold is None else set())
+        blind |= NEEDS_REFERENCE | ({"ood_rate", "ood_recall"} if policy.ood.threshold is None else set())
     return blind & names
 
 
@@ -198,9 +211,11 @@ def _power(policy: Policy, slo: Slo, per_day: float) -> str:
 
 
 def _noun(slo: Slo) -> str:
-    return {"ood_recall": "at best a share of misses", "ood_rate": "a rate", "unseen_rate": "a rate"}.get(
-        slo.resolved_indicator, "an ECE"
-    )
+    if slo.resolved_indicator == "ood_recall":
+        return "at best a share of misses"
+    if slo.spec.kind != "proportion":
+        return "an ECE"
+    return "a share of failures" if slo.target.op == ">=" else "a rate"
 
 
 def _zero(events: float) -> str:

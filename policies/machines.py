@@ -7,28 +7,36 @@ from interlock.policies.context import Context
 from interlock.policies.machine import Machine
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
-from interlock.policies.measures import RateMeasure, RecallMeasure
+from interlock.policies.measures import Measure, RecallMeasure
 from interlock.policies.measures_ece import EceMeasure
+from interlock.policies.measures_labels import CoverageMeasure, LabelledMeasure
+from interlock.policies.measures_rate import RateMeasure
 
 AnyMachine = Machine | P95Machine | NeverMachine
 
 
 def build(context: Context) -> AnyMachine:
-    """Return a machine before its first pane."""
-    target, phi = context.slo.target.value, context.dispersion
-    match context.slo.resolved_indicator:
-        case "ood_rate" | "unseen_rate":
-            return Machine(context, RateMeasure(target, phi))
-        case "ood_recall":
-            return Machine(context, RecallMeasure(target, context.learned.audit_probabilities, phi))
-        case "decision_ece":
-            return Machine(context, _ece(context))
-        case "decision_ece_p95":
-            return P95Machine(context, _ece(context))
-        case "never_event_violations":
+    """Return a machine before its first pane; KeyError for an indicator that is not in force."""
+    match context.slo.spec.kind:
+        case "never_event":
             return NeverMachine(context)
-        case unknown:
-            raise ValueError(unknown)
+        case "ece_p95":
+            return P95Machine(context, _ece(context))
+        case "ece":
+            return Machine(context, _ece(context))
+        case "proportion":
+            return Machine(context, _proportion(context))
+
+
+def _proportion(context: Context) -> Measure:
+    name, target, phi = context.slo.resolved_indicator, context.slo.target, context.dispersion
+    if name == "ood_recall":
+        return RecallMeasure(target.value, context.learned.audit_probabilities, phi)
+    if name == "label_coverage":
+        return CoverageMeasure(target, phi)
+    if context.slo.spec.chain == "joined":
+        return LabelledMeasure(target, phi, both=name == "false_positive_rate")
+    return RateMeasure(target, phi)
 
 
 def _ece(context: Context) -> EceMeasure:

@@ -9,20 +9,17 @@ from numpy.typing import NDArray
 
 from interlock.detectors import recall
 from interlock.detectors.mirror import Mirror
-from interlock.detectors.proportion import ProportionEvidence, clopper_pearson, proves_at_most
 from interlock.policies.alarm import Bank
 from interlock.policies.panes import Thresholds
 from interlock.policies.plan import (
     AUDITABLE,
     CONFIRMED,
     FLAGGED,
-    HIT,
     MISSED,
     REVIEWED,
     SELECTED,
     SETTLED,
     UNDECIDED,
-    N,
 )
 
 ALPHA = 0.05
@@ -71,6 +68,9 @@ class Measure(Protocol):
     def labels(self, table: Ints) -> tuple[Ints, Ints]:
         """Return labels due and found, int64[S] each; zeros for an indicator without labels."""
 
+    def awaited(self, table: Ints) -> tuple[Ints, Ints]:
+        """Return the labels that a pane may wait for until maturity, and those that are there, int64[S] each."""
+
     def log_bad(self, pane: int, table: Ints) -> Ints:
         """Return the evidence of a judged pane, int64[S, K]; a measure with a memory takes the pane in."""
 
@@ -97,72 +97,6 @@ class Measure(Protocol):
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot."""
-
-
-class RateMeasure:
-    """A rate that must stay at or below the target: `ood_rate`, `unseen_rate`."""
-
-    width = 3
-
-    def __init__(self, target: float, dispersion: float) -> None:
-        """Judge `hits / n <= target`."""
-        self._target, self._phi = target, dispersion
-        self._evidence = ProportionEvidence.build(target, dispersion)
-
-    def column(self, cell: int) -> int:
-        """Return the column of a series' cell."""
-        return {N: 0, HIT: 1, UNDECIDED: 2}[cell]
-
-    def bank(self, thresholds: Thresholds, stale_panes: int) -> Bank:
-        """Return what its alarms need."""
-        good = self._evidence.good_weights
-        return Bank(thresholds, self._evidence.bad_weights, lambda: Mirror(good), stale_panes)
-
-    def seen(self, table: Ints) -> Ints:
-        """Return scored predictions."""
-        return table[:, 0]
-
-    def labels(self, table: Ints) -> tuple[Ints, Ints]:
-        """Return zeros: no label is needed."""
-        return np.zeros(len(table), np.int64), np.zeros(len(table), np.int64)
-
-    def log_bad(self, pane: int, table: Ints) -> Ints:  # noqa: ARG002 - no memory, so no need of the pane
-        """Return the evidence of a pane, int64[S, 6]."""
-        return self._evidence.log_bad(table[:, 1], table[:, 0])
-
-    def log_good(self, row: Ints) -> Ints:
-        """Return the mirrored evidence of one slot's pane, int64[5]."""
-        good: Ints = self._evidence.log_good(row[1:2], row[:1])[0]
-        return good
-
-    def estimate(self, sums: Ints) -> Estimate:
-        """Return what a window's sums say."""
-        n, hits, undecided = sums.T
-        value = np.where(n > 0, hits / np.maximum(n, 1), np.nan)
-        proven = (n > 0) & proves_at_most(hits, n, self._target, ALPHA, self._phi)
-        unidentified = undecided > MOST_UNDECIDED * (n + undecided)
-        return Estimate(value, n, n / self._phi, value > self._target, proven, unidentified)
-
-    def interval(self, table: Ints, slots: Sequence[int]) -> tuple[Floats, Floats]:  # noqa: ARG002 - the sums say it all
-        """Return the Clopper-Pearson intervals."""
-        return clopper_pearson(table[:, 1], table[:, 0], ALPHA, self._phi)
-
-    def details(self, row: Ints) -> dict[str, object]:
-        """Return the hits."""
-        return {"hits": int(row[1]), "undecided": int(row[2])}
-
-    def expire(self, pane: int) -> None:
-        """Do nothing: rates have no memory beyond the window."""
-
-    def restart(self, slots: Mask) -> None:
-        """Do nothing: rates have no memory beyond the window."""
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return nothing: rates have no memory beyond the window."""
-        return {}
-
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        """Do nothing: rates have no memory beyond the window."""
 
 
 class RecallMeasure:
@@ -199,6 +133,10 @@ class RecallMeasure:
         """Return reviews and audits due, and those done."""
         due = table[:, FLAGGED] + self._level(table, SELECTED).sum(axis=1)
         return due, table[:, REVIEWED] + self._level(table, SETTLED).sum(axis=1)
+
+    def awaited(self, table: Ints) -> tuple[Ints, Ints]:
+        """Return reviews and audits due, and those done."""
+        return self.labels(table)
 
     def log_bad(self, pane: int, table: Ints) -> Ints:  # noqa: ARG002 - no memory, so no need of the pane
         """Return the evidence of a pane, int64[S, 6]; an unsettled audit says nothing."""

@@ -51,6 +51,15 @@ class EceMeasure:
         """Return labels due and found."""
         return table[:, DUE], self.n(table)
 
+    def awaited(self, table: Ints) -> tuple[Ints, Ints]:
+        """Return labels due and found."""
+        return self.labels(table)
+
+    @property
+    def groups(self) -> Ints:
+        """The group of each micro-bin, int64[64]."""
+        return self._evidence.groups
+
     @staticmethod
     def n(table: Ints) -> Ints:
         """Return usable labels, int64[S]."""

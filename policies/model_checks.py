@@ -12,6 +12,7 @@ from interlock.policies.expressions import ExpressionError, compile_expression
 from interlock.policies.model import INDICATORS, LATER, Indicator, NeverEvent, Policy, SliceSet, Slo
 from interlock.policies.model_base import Part
 from interlock.policies.model_later import Rollout
+from interlock.policies.model_slo import OF_CLASS
 from interlock.policies.panes import least_threshold, thresholds
 from interlock.policies.positions import Finding, Loc
 from interlock.policies.scalars import DAY, MINUTE, show_duration
@@ -48,6 +49,7 @@ class Draft:
     rollout: tuple[tuple[int, Rollout], ...]
     slices: tuple[SliceSet, ...] | None
     wrong: frozenset[Loc]
+    predicted: str | None = None
 
 
 def draft(data: object) -> Draft:
@@ -55,6 +57,8 @@ def draft(data: object) -> Draft:
     values: dict[str, Any] = data if isinstance(data, dict) else {}
     slices, wrong = values.get("slices", ()), set[Loc]()
     readable = _readable(SliceSet, "slices", slices, wrong)
+    labels = values.get("labels")
+    predicted = labels.get("predicted") if isinstance(labels, dict) else None
     whole = isinstance(slices, tuple) and not any(loc[0] == "slices" for loc in wrong)
     return Draft(
         slos=_readable(Slo, "slos", values.get("slos"), wrong),
@@ -62,6 +66,7 @@ def draft(data: object) -> Draft:
         rollout=_readable(Rollout, "rollout", values.get("rollout"), wrong),
         slices=tuple(one for _, one in readable) if whole else None,
         wrong=frozenset(wrong),
+        predicted=predicted if isinstance(predicted, str) and predicted else None,
     )
 
 
@@ -93,9 +98,11 @@ def check_draft(parts: Draft) -> list[Finding]:
 
 
 def _findings(parts: Draft) -> Iterator[Finding]:
+    yield from _expression(("labels", "predicted"), parts.predicted)
     for i, slo in parts.slos:
         yield from _slo(("slos", i), slo, parts.slices)
         yield from _expression(("slos", i, "where"), slo.where)
+        yield from _expression(("slos", i, "good"), slo.good)
     for i, event in parts.never_events:
         yield from _expression(("never_events", i, "when"), event.when)
         yield from _expression(("never_events", i, "where"), event.where)
@@ -131,12 +138,26 @@ def _slo(loc: Loc, slo: Slo, slices: Sequence[SliceSet] | None) -> Iterator[Find
         if slo.in_force or name not in LATER:
             yield Finding(place, _no_indicator(name, named=bool(slo.indicator)))
         return
+    yield from _conditions(loc, slo)
     yield from _target((*loc, "target"), slo, indicator)
     yield from _window((*loc, "window"), slo, indicator)
     if slo.per is not None and not indicator.per:
         yield Finding((*loc, "per"), f"found per; expected none, since {name} is judged as a whole")
     elif slo.per is not None and slices is not None:
         yield from _per((*loc, "per"), slo, slices)
+
+
+def _conditions(loc: Loc, slo: Slo) -> Iterator[Finding]:
+    name = slo.resolved_indicator
+    if name == "ratio" and slo.good is None:
+        text = "found the indicator ratio without `good`; expected a CEL condition there: what is counted as a hit"
+        yield Finding((*loc, "indicator" if slo.indicator else "name"), text)
+    if name not in OF_CLASS and slo.class_ is not None:
+        yield Finding(
+            (*loc, "class"), f"found class; expected none, since it belongs to {', '.join(OF_CLASS)}, not {name}"
+        )
+    if name != "ratio" and slo.good is not None:
+        yield Finding((*loc, "good"), f"found good; expected none, since it belongs to the indicator ratio, not {name}")
 
 
 def _no_indicator(name: str, *, named: bool) -> str:
@@ -152,8 +173,9 @@ def _target(loc: Loc, slo: Slo, indicator: Indicator) -> Iterator[Finding]:
         if target.op != "==" or target.value != 0:
             yield Finding(loc, f'found "{target}"; expected "== 0", the only target of {name}')
         return
-    if target.op != indicator.op:
-        yield Finding(loc, f'found "{target}"; expected a target with {indicator.op}, since {name} is judged so')
+    if target.op not in indicator.ops:
+        ops = " or ".join(indicator.ops)
+        yield Finding(loc, f'found "{target}"; expected a target with {ops}, since {name} is judged so')
     elif not 0 < target.value < 1:
         hint = ""
         if target.op == "<=" and target.value == 0:

@@ -55,6 +55,10 @@ class Labels(Part):
         default=None, min_length=1, description='Labels of the positive class; default true, 1, "1" and "true".'
     )
 
+    predicted: Cel | None = Field(
+        default=None, description="CEL: true where the model says the positive class; default what `prediction` says."
+    )
+
     @property
     def positive_values(self) -> tuple[str | float | bool, ...]:
         """The labels of the positive class; kinds matter: true is not 1."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from interlock.policies.model_base import Action, Cel, Name, Part, Text, parse_names
+from interlock.policies.model_base import Action, Cel, Name, Part, Scalar, Text, parse_names
 from interlock.policies.scalars import DAY, Op, PositiveDuration, TargetText, Window
 
 
@@ -16,44 +16,57 @@ class Indicator:
     """What an SLO measures.
 
     `chain` says what counts it: `predictions` (by arrival pane) or `joined` (predictions with their labels, by cohort
-    pane). `kind` says which test judges it. `op` is the only direction that can be tested. `needs` says what it needs.
+    pane). `kind` says which test judges it. `ops` are the directions that can be tested. `needs` says what it needs.
+    `of` is what one observation is called.
     """
 
     chain: Literal["predictions", "joined"]
     kind: Literal["proportion", "ece", "ece_p95", "never_event"]
-    op: Op
+    ops: tuple[Op, ...]
     needs: str
     per: bool = True
     min_events: int = 100
+    of: str = "event"
 
+
+AT_MOST: tuple[Op, ...] = ("<=",)
+AT_LEAST: tuple[Op, ...] = (">=",)
+
+CLASSES = "labels, and predictions that say a class"
+
+OF_CLASS = ("precision", "recall", "false_positive_rate", "false_negative_rate")
+"""Indicators of one class: the positive one, or the one that `class` names."""
+
+FLAGS = "OOD flags: a reference, or ood_score and ood.threshold"
 
 INDICATORS = {
-    "ood_recall": Indicator("joined", "proportion", ">=", "audits, OOD flags and labels with `confirmed_ood`"),
-    "ood_rate": Indicator("predictions", "proportion", "<=", "OOD flags: a reference, or ood_score and ood.threshold"),
-    "unseen_rate": Indicator("predictions", "proportion", "<=", "a reference that knows the categories"),
-    "decision_ece": Indicator("joined", "ece", "<=", "scores and labels", min_events=1000),
-    "decision_ece_p95": Indicator("joined", "ece_p95", "<=", "scores and labels", per=False, min_events=1000),
-    "never_event_violations": Indicator("predictions", "never_event", "==", "never_events", per=False),
+    "ood_recall": Indicator("joined", "proportion", AT_LEAST, "audits, OOD flags and labels with `confirmed_ood`"),
+    "ood_rate": Indicator("predictions", "proportion", AT_MOST, FLAGS),
+    "unseen_rate": Indicator("predictions", "proportion", AT_MOST, "a reference that knows the categories"),
+    "abstention_rate": Indicator("predictions", "proportion", AT_MOST, "nothing beyond predictions"),
+    "missing_rate": Indicator("predictions", "proportion", AT_MOST, "a reference that knows the features"),
+    "range_violations": Indicator("predictions", "proportion", AT_MOST, "a reference that knows the ranges"),
+    "ratio": Indicator("predictions", "proportion", (*AT_MOST, *AT_LEAST), "`good`, a CEL condition"),
+    "accuracy": Indicator("joined", "proportion", AT_LEAST, CLASSES, of="labelled prediction"),
+    "precision": Indicator("joined", "proportion", AT_LEAST, CLASSES, of="labelled positive prediction"),
+    "recall": Indicator("joined", "proportion", AT_LEAST, CLASSES, of="positive label"),
+    "false_positive_rate": Indicator("joined", "proportion", AT_MOST, CLASSES, of="negative label"),
+    "false_negative_rate": Indicator("joined", "proportion", AT_MOST, CLASSES, of="positive label"),
+    "label_coverage": Indicator("joined", "proportion", AT_LEAST, "labels", of="due label"),
+    "decision_ece": Indicator("joined", "ece", AT_MOST, "scores and labels", min_events=1000),
+    "decision_ece_p95": Indicator("joined", "ece_p95", AT_MOST, "scores and labels", per=False, min_events=1000),
+    "never_event_violations": Indicator("predictions", "never_event", ("==",), "never_events", per=False),
 }
 """The indicators in force, by name."""
 
 LATER = frozenset(
     [
-        "accuracy",
-        "precision",
-        "recall",
-        "false_positive_rate",
-        "false_negative_rate",
         "auroc",
         "brier",
         "log_loss",
         "mae",
         "rmse",
-        "abstention_rate",
-        "missing_rate",
-        "range_violations",
         "label_staleness",
-        "label_coverage",
         "abuse_rate",
         "drift",
         "mean",
@@ -97,6 +110,14 @@ class Slo(Part):
     window: Window = Field(description="A duration, or rolling for never-events: since the last release.")
     action_on_breach: Action = Field(description="What is done when the target is proven to be missed.")
     where: Cel | None = Field(default=None, description="CEL: which predictions count; by default all.")
+    good: Cel | None = Field(
+        default=None, description="CEL, for the indicator ratio: which of them are counted as hits."
+    )
+    class_: Scalar | None = Field(
+        default=None,
+        alias="class",
+        description="The class that precision, recall and the like are of; else the positive.",
+    )
     per: Annotated[
         tuple[str, ...] | Literal["slice"] | None,
         BeforeValidator(parse_per),

@@ -73,6 +73,12 @@ def _page_id(control: Control, action: Action) -> str:
     return identity("page/1", control.control_id, *told)
 
 
+def page_ids(control: Control) -> list[str]:
+    """Return the ids that the page of a control may have; which one it is depends on its policy."""
+    actions: list[Action] = ["resolve"] if control.state == "released" else ["trigger", "update"]
+    return [_page_id(control, action) for action in actions]
+
+
 def _severity(what: What, action: Action) -> Severity:
     if action == "resolve":
         return "info"

@@ -123,11 +123,11 @@ def _measured(what: What, slo: Slo) -> str:
     value = what.stretch.get("value")
     if value is None:
         return f"{promise} {what.control.cause}."
-    return f"{promise} In the stretch from {since(what)} it was {value:.3g} ({_counts(what.stretch)})."
+    return f"{promise} In the stretch from {since(what)} it was {value:.3g} ({_counts(what.stretch, slo.spec.of)})."
 
 
-def _counts(told: Mapping[str, Any]) -> str:
-    """Return what a stretch counted, in words: labels, audits, or hits."""
+def _counts(told: Mapping[str, Any], of: str) -> str:
+    """Return what a stretch counted, in words: labels, audits, or hits among what is called `of`."""
     if "labels" in told:
         said = f"{told['mean_p']:.3g} was stated on average and {told['mean_y']:.3g} came true"
         return f"{_many(told['labels'], 'label')}; {said}"
@@ -135,8 +135,7 @@ def _counts(told: Mapping[str, Any]) -> str:
         found = f"{told['flagged']:,} flagged, {told['reviewed']:,} of them reviewed, {told['hits']:,} truly so"
         audits = f"{told['audits_settled']:,} of {_many(told['audits_due'], 'audit')} settled"
         return f"{found}; {audits}, {told['audited_misses']:,} found to be missed"
-    value, hits = told.get("value") or 0, told.get("hits", 0)
-    return f"{hits:,} of {_many(round(hits / value), 'event')}" if value else _many(hits, "event")
+    return f"{told.get('hits', 0):,} of {_many(told.get('n', 0), of)}"
 
 
 def _causes(what: What) -> str:

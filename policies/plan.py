@@ -1,7 +1,8 @@
 """What a policy needs counted: each SLO mapped to a series of integer counts that shards keep."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from interlock.policies.expressions import Expression, compile_expression
@@ -15,6 +16,16 @@ class Kind(StrEnum):
     EVENTS = "events"
     OOD = "ood"
     UNSEEN = "unseen"
+    ABSTENTION = "abstention"
+    MISSING = "missing"
+    RANGE = "range"
+    RATIO = "ratio"
+    ACCURACY = "accuracy"
+    PRECISION = "precision"
+    CLASS_RECALL = "class_recall"
+    FALSE_POSITIVES = "false_positives"
+    FALSE_NEGATIVES = "false_negatives"
+    COVERAGE = "label_coverage"
     RECALL = "recall"
     ECE = "ece"
     NEVER = "never"
@@ -23,20 +34,47 @@ class Kind(StrEnum):
 KINDS = {
     "ood_rate": Kind.OOD,
     "unseen_rate": Kind.UNSEEN,
+    "abstention_rate": Kind.ABSTENTION,
+    "missing_rate": Kind.MISSING,
+    "range_violations": Kind.RANGE,
+    "ratio": Kind.RATIO,
+    "accuracy": Kind.ACCURACY,
+    "precision": Kind.PRECISION,
+    "recall": Kind.CLASS_RECALL,
+    "false_positive_rate": Kind.FALSE_POSITIVES,
+    "false_negative_rate": Kind.FALSE_NEGATIVES,
+    "label_coverage": Kind.COVERAGE,
     "ood_recall": Kind.RECALL,
     "decision_ece": Kind.ECE,
     "decision_ece_p95": Kind.ECE,
     "never_event_violations": Kind.NEVER,
 }
 
-LABELLED = (Kind.RECALL, Kind.ECE)
+OF_CLASS = (Kind.PRECISION, Kind.CLASS_RECALL, Kind.FALSE_POSITIVES, Kind.FALSE_NEGATIVES)
+"""Kinds that ask whether a prediction, or a label, is of one class."""
+
+LABELLED_RATIOS = (Kind.ACCURACY, *OF_CLASS, Kind.COVERAGE)
+"""Shares of joined predictions, or of predictions that should have been joined."""
+
+LABELLED = (Kind.RECALL, Kind.ECE, *LABELLED_RATIOS)
 """Kinds that are judged by cohort, from joined outcomes."""
 
 UNDECIDED = 1000
-"""Cell of events for which the series' `where` could not be decided."""
+"""Cell of events for which the series' `where`, or what it counts, could not be decided."""
 
 N, HIT = 0, 1
-"""Cells of `events` (predictions, late), `ood` (scored, flagged) and `unseen` (seen whole, with an unseen value)."""
+"""Cells of `events` (predictions, late), and of the ratios of predictions: events, and those that are hits.
+
+Hits of `ood` (of scored events): flagged; of `unseen` (of compared ones): with an unseen value; of `abstention`: without
+an answer; of `missing` and `range` (of compared ones): with a feature missing, or outside its range; of `ratio`: good.
+"""
+
+DUE, FOUND, ASIDE, SAID, MEANT = range(2, 7)
+"""Cells of the ratios of labels beside N and HIT, which labels decide: labels due and found, predictions that need none.
+
+Of those found, SAID are predicted to be of the class, and MEANT are. UNDECIDED counts predictions of which it is not known
+what they say, and labels of which it is not known what they mean. `label_coverage` has N (due) and HIT (found) only.
+"""
 
 LABELS, ORPHANS = 10, 11
 """Cells of `events` in the joined chain."""
@@ -69,21 +107,26 @@ class Series:
     rule: str = ""
     when: Expression | None = None
     high_impact: bool = False
+    good: Expression | None = None
+    named: str | float | bool | None = None
 
     @property
     def key(self) -> str:
         """Name the series, uniquely in a policy: kind, rule, what it is split by, its filter."""
         by = f"by {','.join(self.by)}" if self.by else ""
         where = f"where {self.where.source}" if self.where else ""
-        return " ".join(
-            part for part in (self.kind.value, self.rule, by, "high_impact" * self.high_impact, where) if part
-        )
+        good = f"good {self.good.source}" if self.good else ""
+        named = "" if self.named is None else f"class {json.dumps(self.named)}"
+        parts = (self.kind.value, self.rule, by, "high_impact" * self.high_impact, named, good, where)
+        return " ".join(part for part in parts if part)
 
     @property
     def paths(self) -> frozenset[str]:
         """Return the fields it reads."""
         read = set(self.by) | ({"decision"} if self.high_impact else set())
-        for expression in (self.where, self.when):
+        read |= {"prediction", "decision"} if self.kind is Kind.ABSTENTION else set()
+        read |= {"prediction"} if self.kind in (Kind.ACCURACY, *OF_CLASS) else set()
+        for expression in (self.where, self.when, self.good):
             read |= expression.paths if expression else set()
         return frozenset(read)
 
@@ -97,6 +140,12 @@ class Plan:
     series: tuple[Series, ...]
     of_slo: tuple[tuple[int, ...], ...]
     paths: frozenset[str] = field(default=frozenset())
+    predicted: Expression | None = None
+
+    @property
+    def classifies(self) -> bool:
+        """Whether any series needs the class that a prediction says."""
+        return any(series.kind in (Kind.ACCURACY, *OF_CLASS) for series in self.series)
 
     @property
     def joins(self) -> bool:
@@ -114,7 +163,10 @@ def make_plan(policy: Policy) -> Plan:
             series.setdefault(one.key, one)
         of_slo.append(tuple(list(series).index(one.key) for one in wanted))
     paths = frozenset().union(*(one.paths for one in series.values()))
-    return Plan(policy, tick_ms(policy), tuple(series.values()), tuple(of_slo), paths)
+    said = policy.labels.predicted
+    predicted = compile_expression(said) if said else None
+    plan = Plan(policy, tick_ms(policy), tuple(series.values()), tuple(of_slo), paths, predicted)
+    return replace(plan, paths=paths | predicted.paths) if predicted and plan.classifies else plan
 
 
 def _events(policy: Policy) -> Series:
@@ -139,7 +191,8 @@ def _series_of(policy: Policy, slo: Slo) -> tuple[Series, ...]:
     where = compile_expression(slo.where) if slo.where else None
     if kind is not Kind.NEVER:
         impact = kind is Kind.ECE and bool(policy.high_impact)
-        return (Series(kind, slo_paths(policy, slo), where, high_impact=impact),)
+        good = compile_expression(slo.good) if slo.good else None
+        return (Series(kind, slo_paths(policy, slo), where, high_impact=impact, good=good, named=slo.class_),)
     return tuple(
         Series(
             kind,

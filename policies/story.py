@@ -16,6 +16,13 @@ from interlock.records import State, Verdict
 
 Ints = NDArray[np.int64]
 
+NEEDS_REFERENCE = {
+    "unseen_rate": "no value can be told to be new",
+    "missing_rate": "which features an event should have is not known",
+    "range_violations": "no range of a number is known",
+}
+"""Indicators that are blind without a reference, and why."""
+
 
 @dataclass(frozen=True, slots=True)
 class Story:
@@ -93,8 +100,10 @@ def _blind(context: Context) -> str | None:
     indicator = context.slo.resolved_indicator
     if indicator in ("ood_recall", "ood_rate") and not context.learned.scores_ood:
         return "no reference, and no ood_score with ood.threshold: nothing can be scored"
-    if indicator == "unseen_rate" and not context.learned.reference_id:
-        return "no reference: no value can be told to be new"
+    if indicator in NEEDS_REFERENCE and not context.learned.reference_id:
+        return f"no reference: {NEEDS_REFERENCE[indicator]}"
+    if indicator == "range_violations" and not context.learned.ranges:
+        return "the reference knows no ranges: it has no numbers, or an older `interlock fit` wrote it; fit it again"
     return None
 
 
@@ -106,12 +115,15 @@ def _insufficient(story: Story) -> str:
     effective = float(story.measure.estimate(sums).effective[0])
     if effective < context.slo.least_events:
         return f"{effective:.0f} effective events of {context.slo.least_events}"
+    told = story.measure.details(story.row)
+    if context.slo.resolved_indicator == "false_positive_rate" and not (told["said"] and told["meant"]):
+        return f"the class never came: predictions said it {told['said']} times and labels {told['meant']} times"
     return "the interval does not settle it yet"
 
 
 def _unidentified(context: Context) -> str:
     if context.slo.resolved_indicator != "ood_recall":
-        return "too often `where` could not be decided"
+        return "too often it could not be decided what an event counts as (fields are missing, or of another kind)"
     if context.policy.audits is None:
         return "no audits: set audits.rate and review what is due"
     return "reviews or audits are missing, or their number does not fit their probability"

@@ -6,7 +6,7 @@ caller that crashed and resumed.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -28,6 +28,9 @@ CONNECT_TIMEOUT, TIMEOUT = 5, 60
 
 WRONG_USER = frozenset({192, 193, 194, 516})
 """ClickHouse's codes for a user or a password that it does not know."""
+
+NO_TABLE = ("UNKNOWN_TABLE", "UNKNOWN_DATABASE")
+"""What ClickHouse calls it when our tables are not there."""
 
 LOCAL_LIMITS = {
     "background_pool_size": "2",
@@ -56,15 +59,17 @@ class Batch:
 class ClickHouseSink:
     """Writes outputs through a clickhouse-connect client; use it as a context manager."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, *, lay: bool = True) -> None:
         """Take over an open client and lay the schema, which changes nothing where it stands already."""
         self.client = client
-        for statement in statements():
+        for statement in statements() if lay else ():
             self.client.command(statement)
 
     @classmethod
-    def connect(cls, directory: Path | None = None, url: str | None = None) -> Self:
+    def connect(cls, directory: Path | None = None, url: str | None = None, *, lay: bool = True) -> Self:
         """Open chdb in a directory, or a server at `http://user:password@host:8123`; one of the two.
+
+        Whoever only reads does not `lay` the schema.
 
         Raises:
             UserError: The packages are missing, the directory cannot be opened (another process may hold it), or the
@@ -74,14 +79,14 @@ class ClickHouseSink:
         if (directory is None) == (url is None):
             raise ValueError("give a directory or a URL")
         if directory is not None:
-            return cls(_local_client(directory))
-        return cls._serve(str(url))
+            return cls(_local_client(directory), lay=lay)
+        return cls._serve(str(url), lay=lay)
 
     @classmethod
-    def _serve(cls, url: str) -> Self:
+    def _serve(cls, url: str, *, lay: bool) -> Self:
         client_of, errors = _server_package()
         try:
-            return cls(client_of(dsn=url, connect_timeout=CONNECT_TIMEOUT, send_receive_timeout=TIMEOUT))
+            return cls(client_of(dsn=url, connect_timeout=CONNECT_TIMEOUT, send_receive_timeout=TIMEOUT), lay=lay)
         except errors as error:
             place, said = _without_password(url), _first_line(error)
             if getattr(error, "code", None) in WRONG_USER:
@@ -121,9 +126,26 @@ class ClickHouseSink:
         ]
         self.insert(letter_rows(rows), batch)
 
-    def query(self, sql: str) -> list[dict[str, Any]]:
-        """Return the rows of a query, for tables of a few hundred."""
-        return list(self.client.query(sql).named_results())
+    def query(self, sql: str, values: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+        """Return the rows of a query, for tables of a few hundred; `values` are those of its `{name:Type}`."""
+        return list(self.client.query(sql, parameters=values).named_results())
+
+    def ask(self, sql: str, values: Mapping[str, object]) -> list[dict[str, Any]]:
+        """Return the rows of a query on our tables.
+
+        Raises:
+            UserError: Our tables are not there.
+            Unreachable: ClickHouse does not answer it.
+        """
+        _, errors = _server_package()
+        try:
+            return self.query(sql, values)
+        except errors as error:
+            if any(name in str(error) for name in NO_TABLE):
+                raise UserError(
+                    "no tables of Interlock are in that ClickHouse: nothing was written there yet"
+                ) from error
+            raise Unreachable(f"ClickHouse does not answer: {_first_line(error)}") from error
 
     def insert(self, rows: Rows, batch: Batch) -> None:
         """Insert rows of one table, month by month; the same batch again changes nothing.

@@ -233,7 +233,7 @@ class CohortAxis:
             if cohort.slices
             else np.zeros((1, self.machine.measure.width), np.int64)
         )
-        due, found = self.machine.measure.labels(table)
+        due, found = self.machine.measure.awaited(table)
         return int(due.sum()), int(found.sum())
 
     def snapshot(self) -> dict[str, Any]:

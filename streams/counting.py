@@ -1,26 +1,21 @@
 """Events into counts: which cells of which series a chunk of predictions, or of joined pairs, adds to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from interlock.columns import BOOL, NUMBER, STRING, Column
-from interlock.detectors.ece import micro_bin
+from interlock.columns import among
 from interlock.policies.expressions import FALSE, TRUE
 from interlock.policies.plan import (
     AUDITABLE,
-    CONFIRMED,
     DECIDED,
     DECISIONS,
     FLAGGED,
     HIT,
-    LABELS,
-    MISSED,
-    REVIEWED,
+    LABELLED_RATIOS,
     SELECTED,
-    SETTLED,
     UNDECIDABLE,
     UNDECIDED,
     VIOLATION,
@@ -30,10 +25,12 @@ from interlock.policies.plan import (
     Series,
     audit_cell,
 )
+from interlock.streams import ratios, ratios_labelled
 from interlock.streams.batch import Predictions
+from interlock.streams.classes import Classes
 from interlock.streams.names import Names, slice_codes
 from interlock.streams.scoring import Scores
-from interlock.streams.tally import NO_COHORT, Ints, OpenCounts, grouped, tabulate
+from interlock.streams.tally import NO_COHORT, Ints, OpenCounts, grouped
 
 Mask = NDArray[np.bool_]
 
@@ -43,7 +40,10 @@ FIXED = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """n fresh predictions with what was found out about them; `pane`, `version` int64[n] are panes and codes."""
+    """n fresh predictions with what was found out about them; `pane`, `version` int64[n] are panes and codes.
+
+    `classes`: what they say, if the plan asks.
+    """
 
     batch: Predictions
     scores: Scores
@@ -51,6 +51,7 @@ class Chunk:
     version: Ints
     late: Mask
     p: Ints
+    classes: Classes | None = None
 
     def rows(self) -> int:
         """Return n."""
@@ -68,10 +69,11 @@ def probabilities(batch: Predictions) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Per series: which of n rows it counts, their slice codes int64[n], and for never-events the violations."""
+    """Per series: which of n rows it counts, their slice codes int64[n], for ratios the hits, for rules the violations."""
 
     inside: dict[int, Mask]
     slices: dict[int, Ints]
+    hits: dict[int, Mask]
     violations: dict[int, Mask]
 
 
@@ -96,7 +98,7 @@ class Counter:
 
     def predictions(self, chunk: Chunk, into: OpenCounts) -> Counted:
         """Count a chunk of predictions."""
-        counted = Counted({}, {}, {})
+        counted = Counted({}, {}, {}, {})
         groups: dict[tuple[str, ...], Groups] = {}
         for place, series in enumerate(self._plan.series):
             if series.by not in groups:
@@ -104,14 +106,35 @@ class Counter:
                 groups[series.by] = Groups(slices, *grouped([chunk.pane, chunk.version, slices]))
             where = self._where(series, chunk)
             counted.slices[place] = groups[series.by].slices
-            counted.inside[place] = self._counts(series, chunk, where == TRUE)
             at = (chunk, groups[series.by])
+            if series.kind in ratios.KINDS:
+                self._ratio(into, place, at, ratios.counts(series, chunk.batch, chunk.scores, where), counted)
+                continue
+            if series.kind in LABELLED_RATIOS:
+                self._due(into, place, at, where, counted)
+                continue
+            counted.inside[place] = self._counts(series, chunk, where == TRUE)
             if series.kind is Kind.NEVER:
                 counted.violations[place] = self._never(into, place, at, where)
             elif series.where is not None:
                 self._count(into, place, at, (where != TRUE) & (where != FALSE), UNDECIDED)
             self._series(into, place, at, counted.inside[place])
         return counted
+
+    def _ratio(
+        self, into: OpenCounts, place: int, at: tuple[Chunk, Groups], found: ratios.Counts, counted: Counted
+    ) -> None:
+        counted.inside[place], counted.hits[place] = found.counted, found.counted & found.hits
+        for rows, cell in ((found.counted, N), (counted.hits[place], HIT), (found.undecided, UNDECIDED)):
+            self._count(into, place, at, rows, cell)
+
+    def _due(
+        self, into: OpenCounts, place: int, at: tuple[Chunk, Groups], where: NDArray[np.int8], counted: Counted
+    ) -> None:
+        due = ratios_labelled.due(self._plan, self._plan.series[place], at[0].classes, where)
+        counted.inside[place] = due.counted
+        for cell, rows in due.cells.items():
+            self._count(into, place, at, rows, cell)
 
     def _where(self, series: Series, chunk: Chunk) -> NDArray[np.int8]:
         if series.where is None:
@@ -120,10 +143,8 @@ class Counter:
 
     def _counts(self, series: Series, chunk: Chunk, where: Mask) -> Mask:
         """Return which rows the series counts."""
-        if series.kind in (Kind.OOD, Kind.RECALL):
+        if series.kind is Kind.RECALL:
             return where & chunk.scores.scored
-        if series.kind is Kind.UNSEEN:
-            return where & chunk.scores.compared
         if series.kind is Kind.ECE:
             where = where & (chunk.p >= 0)
             if series.high_impact:
@@ -132,16 +153,10 @@ class Counter:
 
     def _series(self, into: OpenCounts, place: int, where: tuple[Chunk, Groups], counts: Mask) -> None:
         chunk, _ = where
-        kind, scores = self._plan.series[place].kind, chunk.scores
+        kind = self._plan.series[place].kind
         if kind is Kind.EVENTS:
             self._count(into, place, where, counts, N)
             self._count(into, place, where, counts & chunk.late, HIT)
-        elif kind is Kind.OOD:
-            self._count(into, place, where, counts, N)
-            self._count(into, place, where, counts & scores.flagged, HIT)
-        elif kind is Kind.UNSEEN:
-            self._count(into, place, where, counts, N)
-            self._count(into, place, where, counts & scores.unseen, HIT)
         elif kind is Kind.ECE:
             self._count(into, place, where, counts, DECISIONS)
         elif kind is Kind.RECALL:
@@ -182,78 +197,3 @@ def _never_states(series: Series, chunk: Chunk, inside: NDArray[np.int8]) -> NDA
     state[(when == TRUE) & (inside == TRUE)] = VIOLATION
     state[inside == FALSE] = -1
     return state
-
-
-def among(column: Column, values: Sequence[str | float | bool]) -> Mask:
-    """Return which rows hold one of these values; kinds matter: true is not 1, and "1" is neither."""
-    found = np.zeros(len(column.kind), np.bool_)
-    texts = {v for v in values if isinstance(v, str)}
-    if texts:
-        hits = np.array([text in texts for text in column.texts] or [False])
-        string = column.kind == STRING
-        found[string] = hits[column.text[string]]
-    for value in values:
-        if not isinstance(value, str):
-            kind = BOOL if isinstance(value, bool) else NUMBER
-            found |= (column.kind == kind) & (column.number == float(value))
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """m joined pairs: panes of arrival and of the prediction, version code, p (or -1), y in {-1, 0, 1}, OOD verdict."""
-
-    arrival: Ints
-    cohort: Ints
-    version: Ints
-    p: Ints
-    y: NDArray[np.int8]
-    ood: NDArray[np.int8]
-    flagged: Mask
-    selected: Mask
-    level: NDArray[np.int8]
-
-
-def count_pairs(plan: Plan, pairs: Labelled, slices: Mapping[int, Ints], into: OpenCounts) -> None:
-    """Count joined pairs; `slices` has the slice code of each pair per joined series, -1 where it does not count."""
-    for place, codes in slices.items():
-        inside = codes >= 0
-        if not inside.any():
-            continue
-        kind = plan.series[place].kind
-        if kind is Kind.EVENTS:
-            _pairs(into, place, (pairs, codes), inside, LABELS)
-        elif kind is Kind.ECE:
-            _reliability(into, place, (pairs, codes), inside & (pairs.y >= 0))
-        else:
-            _reviews(into, place, (pairs, codes), inside & (pairs.ood >= 0))
-
-
-def _pairs(into: OpenCounts, place: int, where: tuple[Labelled, Ints], rows: Mask, cell: int) -> None:
-    pairs, codes = where
-    if rows.any():
-        keys, sums = tabulate([pairs.arrival[rows], pairs.cohort[rows], pairs.version[rows], codes[rows]])
-        into.add((keys[0], keys[1], place, keys[2], keys[3], cell), sums[0])
-
-
-def _reliability(into: OpenCounts, place: int, where: tuple[Labelled, Ints], rows: Mask) -> None:
-    """Count n, sum of p and sum of y per micro-bin: cells 3 * bin + {0, 1, 2}."""
-    pairs, codes = where
-    if not rows.any():
-        return
-    p = pairs.p[rows]
-    keys = [pairs.arrival[rows], pairs.cohort[rows], pairs.version[rows], codes[rows], micro_bin(p / FIXED)]
-    (arrival, cohort, version, piece, cell), sums = tabulate(keys, [p, pairs.y[rows].astype(np.int64)])
-    for what, total in enumerate(sums):
-        into.add((arrival, cohort, place, version, piece, 3 * cell + what), total)
-
-
-def _reviews(into: OpenCounts, place: int, where: tuple[Labelled, Ints], rows: Mask) -> None:
-    pairs, _ = where
-    confirmed = pairs.ood == 1
-    _pairs(into, place, where, rows & pairs.flagged, REVIEWED)
-    _pairs(into, place, where, rows & pairs.flagged & confirmed, CONFIRMED)
-    for level in np.unique(pairs.level[rows]).tolist() if rows.any() else ():
-        audited = rows & ~pairs.flagged & pairs.selected & (pairs.level == level)
-        _pairs(into, place, where, audited, audit_cell(level, SETTLED))
-        _pairs(into, place, where, audited & confirmed, audit_cell(level, MISSED))

@@ -14,6 +14,9 @@ from interlock.streams.tally import EXEMPLARS, Ints
 
 Rows = NDArray[np.intp]
 
+EXPLAINED = (Kind.OOD, Kind.UNSEEN, Kind.MISSING, Kind.RANGE)
+"""Ratios whose hits have a feature as their cause."""
+
 
 class Explainer:
     """Names causing events of a shard's chunks."""
@@ -32,16 +35,19 @@ class Explainer:
         return found
 
     def oddities(self, chunk: Chunk, ts: Ints, counted: Counted) -> list[Exemplar]:
-        """Return some flagged events, and some with unseen values, with the feature that made them odd."""
+        """Return some hits of each ratio that a feature can explain, with that feature."""
         found = []
-        masks = {Kind.OOD: chunk.scores.flagged, Kind.UNSEEN: chunk.scores.unseen}
         for place, series in enumerate(self._plan.series):
-            if series.kind in masks:
-                rows = np.flatnonzero(masks[series.kind] & counted.inside[place])
-                rows = smallest(chunk, counted.slices[place], rows)
-                reasons = self._scorer.reasons(chunk.batch, rows)
+            if series.kind in EXPLAINED:
+                rows = smallest(chunk, counted.slices[place], np.flatnonzero(counted.hits[place]))
+                reasons = self._reasons(series.kind, chunk, rows)
                 found += self._exemplars(place, chunk, ts, (rows, counted.slices[place], reasons))
         return found
+
+    def _reasons(self, kind: Kind, chunk: Chunk, rows: Rows) -> list[str]:
+        if kind in (Kind.MISSING, Kind.RANGE):
+            return self._scorer.failing(chunk.batch, rows, outside=kind is Kind.RANGE)
+        return self._scorer.reasons(chunk.batch, rows)
 
     def _exemplars(self, place: int, chunk: Chunk, ts: Ints, named: tuple[Rows, Ints, Sequence[str]]) -> list[Exemplar]:
         rows, slices, reasons = named

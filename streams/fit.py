@@ -35,13 +35,14 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Numeric:
-    """A numeric feature learned: name, values float64[n] (NaN without), mean, standard deviation, surprisals."""
+    """A numeric feature learned: name, values float64[n] (NaN without), mean, standard deviation, surprisals, range."""
 
     name: str
     values: NDArray[np.float64]
     mean: float
     sd: float
     table: Ints
+    range: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ def learn(rows: Rows, flag_rate: float) -> Reference:
         flag_rate=flag_rate,
         dispersion=_dispersion(rows, flagged, _new(categories, held), groups),
         warnings=tuple(warnings),
+        ranges=tuple(feature.range for feature in numerics),
     )
 
 
@@ -124,7 +126,10 @@ def _numeric(name: str, values: NDArray[np.float64], fit: Mask, warnings: list[s
     if known[0] == known[-1]:
         warnings.append(f"{name}: always {known[0]:g}; any other value will be odd")
     sd = max(sd, 1e-9 * max(abs(mean), 1.0))  # a constant's grid is narrow: anything else lies outside it
-    return Numeric(name, values, mean, sd, numeric_table(values[fit], mean, sd))
+    finite = values[np.isfinite(values)]
+    return Numeric(
+        name, values, mean, sd, numeric_table(values[fit], mean, sd), (float(finite.min()), float(finite.max()))
+    )
 
 
 def _category(name: str, rows: FeatureRows, fit: Mask, warnings: list[str]) -> Category | None:

@@ -1,6 +1,6 @@
 """Predictions meet their outcomes (STREAM.md §2), whichever comes first and however input is cut."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ Payload = Mapping[str, NDArray[np.generic]]
 
 PREDICTION = {"version": "i4", "p": "i8", "top": "u8", "marks": "u1", "level": "i1", "met": "?"}
 """What is remembered of a prediction besides its id and time: what its outcome will be counted by."""
+
+CLASSES = {"says": "i1", "said": "u8"}, {"means": "i1"}
+"""What is remembered of both beyond that, where classes are judged."""
 
 OUTCOME = {"y": "i1", "label": "u8", "ood": "i1", "met": "?"}
 """What is remembered of an outcome until its prediction comes."""
@@ -62,18 +65,27 @@ class Horizons:
         return cls(labels.join_ttl, labels.orphan_ttl, longest, max(repeat, labels.orphan_ttl))
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a plan needs remembered: each prediction's slice in the joined series at these positions; classes."""
+
+    slices: tuple[int, ...] = ()
+    classes: bool = False
+
+
 class Join:
     """The memory of one shard: predictions and outcomes by id."""
 
-    def __init__(self, policy: Policy, *, joins: bool, slices: Sequence[int], patient: bool = False) -> None:
-        """Start empty; `slices` are the positions of the joined series, whose slice each prediction keeps.
+    def __init__(self, policy: Policy, kept: Kept, *, joins: bool, patient: bool = False) -> None:
+        """Start empty.
 
         A patient join never gives up on outcomes that are only not read yet: for drivers that read files.
         """
         self.joins, self.patient = joins, patient
         self.horizons = Horizons.of(policy, joins=joins)
-        self.predictions = Store(PREDICTION | {f"slice{place}": "i4" for place in slices})
-        self.outcomes = Store(OUTCOME)
+        made, said = CLASSES if kept.classes else ({}, {})
+        self.predictions = Store(PREDICTION | made | {f"slice{place}": "i4" for place in kept.slices})
+        self.outcomes = Store(OUTCOME | said)
         self._sweep = {"predictions": SWEEP, "outcomes": SWEEP}
 
     def admit_predictions(self, ids: Ids, times: Times) -> Admitted:

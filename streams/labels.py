@@ -6,12 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from interlock.columns import MISSING, NULL, Column
-from interlock.streams.counting import among
+from interlock.columns import MISSING, NULL, Column, among
 from interlock.streams.names import local_codes
 
 NO_CLASS = 0
 """Hash of no class: the prediction is judged by its score."""
+
+SAME = {"true": "1", "false": "0"}
+"""Two spellings of one class: where a label is true, a class of probabilities that is called 1 is meant by it."""
 
 
 def positives(label: Column, positive: Sequence[str | float | bool]) -> NDArray[np.int8]:
@@ -24,7 +26,7 @@ def positives(label: Column, positive: Sequence[str | float | bool]) -> NDArray[
 def class_hashes(column: Column) -> NDArray[np.uint64]:
     """Return a 64-bit hash of each value's text, uint64[n], never NO_CLASS but for null: equal classes, equal hashes."""
     codes, values = local_codes(column)
-    table = np.array([_hash(value) for value in values] or [NO_CLASS], np.uint64)
+    table = np.array([class_hash(value) for value in values] or [NO_CLASS], np.uint64)
     return table[codes]
 
 
@@ -35,10 +37,12 @@ def top_classes(top: Column | None, rows: int, scored: NDArray[np.bool_]) -> NDA
     return np.where(scored, np.uint64(NO_CLASS), class_hashes(top))
 
 
-def _hash(value: str | float | bool | None) -> int:
+def class_hash(value: str | float | bool | None) -> int:
+    """Return the hash of one class: a text and the number or truth that it spells are the same; NO_CLASS for None."""
     if value is None:
         return NO_CLASS
     text = value if isinstance(value, str) else _spell(value)
+    text = SAME.get(text, text)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") | 1
 
 

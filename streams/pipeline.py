@@ -38,6 +38,7 @@ def learned(plan: Plan, reference: Reference | None) -> Learned:
         probabilities,
         scores_ood=True,
         reference_id=reference.id,
+        ranges=bool(reference.ranges),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,14 +41,15 @@ class LabelAge:
     p99: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Reference:
     """What familiar traffic looks like.
 
     `id`: `sha256:` and the hash of everything else here. `rows` predictions, with times in `span` (first, last; ms since
     1970 UTC). `numbers` and `vocabularies` name the features in the scorer's order. `ece_groups` int64[64]: the group
     (0..14) of each of the 64 equal score bins, of about equal mass. `dispersion`: indicator -> φ >= 1 at `flag_rate`.
-    `label_age` is None without outcomes. `warnings`: what the fit had to leave out or doubts.
+    `label_age` is None without outcomes. `warnings`: what the fit had to leave out or doubts. `ranges`: the least and the
+    largest finite value of each number, over all rows; empty in a reference that was fitted before there were ranges.
     """
 
     model: str
@@ -63,6 +65,7 @@ class Reference:
     flag_rate: float
     dispersion: Mapping[str, float]
     warnings: tuple[str, ...]
+    ranges: tuple[tuple[float, float], ...] = ()
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,6 +80,16 @@ class Reference:
     def features(self) -> tuple[str, ...]:
         """All features as `SurprisalScorer.reasons` numbers them: numbers first."""
         return (*self.numbers, *self.vocabularies)
+
+    @cached_property
+    def bounds(self) -> NDArray[np.float64]:
+        """The ends of the ranges, float64[2, Fn]: (low, high), infinite where they are not known."""
+        unknown = ((-np.inf, np.inf),) * len(self.numbers)
+        return np.array(self.ranges or unknown, np.float64).reshape(-1, 2).T
+
+    def outside_expected(self) -> float:
+        """Return how often an event of the same kind leaves a range, at most: for each number, once per end in rows + 1."""
+        return min(1.0, 2 * len(self.ranges) / (self.rows + 1))
 
     def unseen_upper(self) -> float:
         """Return a bound on the share of events with any unseen value: the features' bounds added, at most 1."""
@@ -147,7 +160,13 @@ def _body(reference: Reference) -> Body:
         rows=reference.rows,
         span=reference.span,
         numbers=tuple(
-            NumberPart(name, scorer.means[f], scorer.sds[f], packed(scorer.number_tables[f]))
+            NumberPart(
+                name,
+                scorer.means[f],
+                scorer.sds[f],
+                packed(scorer.number_tables[f]),
+                reference.ranges[f] if reference.ranges else None,
+            )
             for f, name in enumerate(reference.numbers)
         ),
         categories=tuple(
@@ -187,4 +206,5 @@ def _reference(body: Body) -> Reference:
         flag_rate=body.flag_rate,
         dispersion=dict(body.dispersion),
         warnings=body.warnings,
+        ranges=tuple(part.range for part in body.numbers if part.range is not None),
     )

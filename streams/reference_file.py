@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAGIC = b"ILK-REF\n"
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
+"""Formats that are read: 1 has no ranges; nothing else differs, and its id stays what it was."""
 _HEADER = struct.Struct("<8sH32s")
 _INT64 = "<i8"
 
@@ -25,13 +27,14 @@ class Packed(msgspec.Struct, frozen=True, array_like=True):
     data: bytes
 
 
-class NumberPart(msgspec.Struct, frozen=True):
-    """A numeric feature."""
+class NumberPart(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A numeric feature; `range`, its least and its largest value, is left out where it is not known (format 1)."""
 
     name: str
     mean: float
     sd: float
     table: Packed
+    range: tuple[float, float] | None = None
 
 
 class CategoryPart(msgspec.Struct, frozen=True):
@@ -101,8 +104,8 @@ def opened(content: bytes) -> Body:
     if len(content) <= _HEADER.size:
         raise ValueError("cut short")
     _, version, checksum = _HEADER.unpack_from(content)
-    if version != FORMAT:
-        raise ValueError(f"format version {version}, this Interlock reads {FORMAT}")
+    if version not in READABLE:
+        raise ValueError(f"format version {version}, this Interlock reads {' and '.join(map(str, READABLE))}")
     body = content[_HEADER.size :]
     if hashlib.sha256(body).digest() != checksum:
         raise ValueError("damaged or cut short (its checksum does not match)")

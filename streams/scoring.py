@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from interlock.detectors.conformal import audit_levels
 from interlock.policies.model import Policy
-from interlock.streams.batch import Predictions
+from interlock.streams.batch import MISSING_CODE, Predictions
 from interlock.streams.ids import select
 from interlock.streams.reference import Reference
 
@@ -24,7 +24,8 @@ OWN_SCORE = "ood_score"
 class Scores:
     """Of n predictions, bool[n]: compared with the reference, scored by anyone, flagged, chosen for audit, unseen value.
 
-    `level` int8[n] is the audit level.
+    `level` int8[n] is the audit level. `missing`: a feature of the reference is missing, or cannot be read as what it is;
+    `ranged`: compared with ranges; `outside`: a number lies outside its range. All are false unless an SLO asks.
     """
 
     compared: Mask
@@ -33,6 +34,9 @@ class Scores:
     selected: Mask
     level: NDArray[np.int8]
     unseen: Mask
+    missing: Mask
+    ranged: Mask
+    outside: Mask
 
 
 class Scorer:
@@ -44,6 +48,7 @@ class Scorer:
         self._threshold = reference.calibration.threshold(policy.ood.flag_rate) if reference else 0
         self.probabilities = audit_probabilities(policy, reference)
         self._stratified = len(self.probabilities) > 1
+        self._asked = {slo.resolved_indicator for slo in policy.slos_in_force}
 
     def score(self, batch: Predictions) -> Scores:
         """Score n predictions."""
@@ -61,7 +66,17 @@ class Scorer:
         if self._ood.threshold is not None:
             scored |= ~np.isnan(batch.ood_score)
             flagged |= batch.ood_score >= self._ood.threshold
-        return Scores(compared, scored, flagged, self._select(batch, scored & ~flagged, level), level, unseen)
+        selected = self._select(batch, scored & ~flagged, level)
+        return Scores(compared, scored, flagged, selected, level, unseen, *self._features(batch, compared))
+
+    def _features(self, batch: Predictions, compared: Mask) -> tuple[Mask, Mask, Mask]:
+        missing, ranged, outside = (np.zeros(batch.rows(), np.bool_) for _ in range(3))
+        if self._reference and "missing_rate" in self._asked:
+            missing = compared & absent(batch).any(axis=0)
+        if self._reference and self._reference.ranges and "range_violations" in self._asked:
+            ranged = compared
+            outside = compared & beyond(batch, self._reference.bounds).any(axis=0)
+        return missing, ranged, outside
 
     def _comparable(self, batch: Predictions) -> Mask:
         """Return which rows are of the model that the reference was fitted for: no other is measured by it."""
@@ -79,6 +94,15 @@ class Scorer:
             selected[rows] = (drawn < limits[level[rows]]) | certain[level[rows]]
         return selected
 
+    def failing(self, batch: Predictions, rows: NDArray[np.intp], *, outside: bool) -> list[str]:
+        """Name the first feature that is missing in each of these rows, or outside its range."""
+        if self._reference is None:
+            return []
+        part = batch.take(rows)
+        found = beyond(part, self._reference.bounds) if outside else absent(part)
+        word = "outside its range" if outside else "missing"
+        return [f"{self._reference.features[f]} {word}" for f in found.argmax(axis=0).tolist()] if len(rows) else []
+
     def reasons(self, batch: Predictions, rows: NDArray[np.intp]) -> list[str]:
         """Name what made each of these rows odd: `feature=value` for a category, the feature for a number."""
         if self._reference is None:
@@ -88,6 +112,18 @@ class Scorer:
             _reason(batch, names[f], int(row), f - len(batch.numbers))
             for row, f in zip(rows, scorer.reasons(batch.numbers, batch.categories, rows).tolist(), strict=True)
         ]
+
+
+def absent(batch: Predictions) -> Mask:
+    """Return which features of the reference are missing, null, or no number where it has numbers: bool[F, n]."""
+    return np.concatenate([np.isnan(batch.numbers), batch.categories == MISSING_CODE])
+
+
+def beyond(batch: Predictions, bounds: NDArray[np.float64]) -> Mask:
+    """Return which numbers lie outside `bounds` float64[2, Fn], (low, high): bool[Fn, n]; a missing one does not."""
+    low, high = bounds[:, :, None]
+    outside: Mask = (batch.numbers < low) | (batch.numbers > high)
+    return outside
 
 
 def _reason(batch: Predictions, name: str, row: int, category: int) -> str:

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interlock.policies.plan import ORPHANS, Kind, Plan
+from interlock.policies.plan import LABELLED, ORPHANS, Kind, Plan
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions
+from interlock.streams.classes import Classes, predicted, signs_of
 from interlock.streams.clock import BEGINNING, Clock, Times
-from interlock.streams.counting import Chunk, Counter, Labelled, count_pairs, probabilities
+from interlock.streams.counting import Chunk, Counter, probabilities
+from interlock.streams.counting_labels import Labelled, count_pairs
 from interlock.streams.exemplars import Explainer
-from interlock.streams.join import Join, Pairs
+from interlock.streams.join import Join, Kept, Pairs
 from interlock.streams.labels import NO_CLASS, class_hashes, positives, top_classes
 from interlock.streams.names import OVERFLOW, Names, distinct
 from interlock.streams.scoring import Scorer
@@ -34,7 +36,11 @@ MOST_VERSIONS = 4096
 MOST_CATEGORIES = 1024
 """Categories of abuse that a shard tells apart."""
 
-JOINED_KINDS = (Kind.EVENTS, Kind.ECE, Kind.RECALL)
+JOINED_KINDS = (Kind.EVENTS, *LABELLED)
+
+
+NOWHERE = Classes(np.zeros(0, np.int8), np.zeros(0, np.uint64))
+"""The classes of a plan that asks for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,8 @@ class Shard:
         joined = [place for place, series in enumerate(plan.series) if series.kind in JOINED_KINDS]
         self.number, self.plan = number, plan
         self.clocks = {topic: Clock(plan.policy.lateness) for topic in TOPICS}
-        self.join = Join(plan.policy, joins=plan.joins, slices=joined, patient=patient)
+        kept = Kept(tuple(joined), classes=plan.classifies)
+        self.join = Join(plan.policy, kept, joins=plan.joins, patient=patient)
         self.open = {chain: OpenCounts() for chain in CHAINS}
         self.through: dict[str, int] = {}
         self.versions: dict[tuple[str, str], int] = {}
@@ -172,8 +179,8 @@ class Shard:
     # -- counting ----------------------------------------------------------------------------------------------------
 
     def _count(self, batch: Predictions, times: Times, rows: Ints, output: Output) -> None:
-        pane = times.effective // self.plan.tick
-        chunk = Chunk(batch, self._scorer.score(batch), pane, self._version(batch), times.late, probabilities(batch))
+        pane, scores, classes = times.effective // self.plan.tick, self._scorer.score(batch), self._classes(batch)
+        chunk = Chunk(batch, scores, pane, self._version(batch), times.late, probabilities(batch), classes)
         self.counters["predictions"] += chunk.rows()
         self.counters["late"] += int(times.late.sum())
         opened = self.open["predictions"]
@@ -185,6 +192,11 @@ class Shard:
             self._remember(chunk, rows, {p: np.where(counted.inside[p], counted.slices[p], -1) for p in self._joined})
             self._count_pairs(self.join.meet_outcomes(rows))
 
+    def _classes(self, batch: Predictions) -> Classes | None:
+        if not self.plan.classifies:
+            return None
+        return predicted(batch, self.plan.policy.labels.positive_values, self.plan.predicted)
+
     def _remember(self, chunk: Chunk, rows: Ints, slices: dict[int, Ints]) -> None:
         store, scores = self.join.predictions, chunk.scores
         store["version"][rows] = chunk.version
@@ -192,6 +204,8 @@ class Shard:
         store["top"][rows] = top_classes(chunk.batch.top, chunk.rows(), ~np.isnan(chunk.batch.score))
         store["marks"][rows] = FLAGGED * scores.flagged + SELECTED * scores.selected
         store["level"][rows] = scores.level
+        if chunk.classes is not None:
+            store["says"][rows], store["said"][rows] = chunk.classes.positive, chunk.classes.name
         for place, codes in slices.items():
             store[f"slice{place}"][rows] = codes
 
@@ -200,6 +214,8 @@ class Shard:
         store["y"][rows] = positives(batch.label, self.plan.policy.labels.positive_values)
         store["label"][rows] = class_hashes(batch.label)
         store["ood"][rows] = batch.confirmed_ood
+        if self.plan.classifies:
+            store["means"][rows] = signs_of(batch.label, self.plan.policy.labels.positive_values)
 
     def _count_pairs(self, pairs: Pairs) -> None:
         p, o = pairs.prediction, pairs.outcome
@@ -207,17 +223,19 @@ class Shard:
             return
         made, said, tick = self.join.predictions, self.join.outcomes, self.plan.tick
         self.counters["joined"] += len(p)
-        top, marks = made["top"][p], made["marks"][p]
+        top, marks, label = made["top"][p], made["marks"][p], said["label"][o]
         labelled = Labelled(
             np.maximum(made["e"][p], said["e"][o]) // tick,
             made["e"][p] // tick,
             made["version"][p].astype(np.int64),
             made["p"][p],
-            np.where(top == NO_CLASS, said["y"][o], top == said["label"][o]).astype(np.int8),
+            np.where((top == NO_CLASS) | (label == NO_CLASS), said["y"][o], top == label).astype(np.int8),
             said["ood"][o],
             (marks & FLAGGED) != 0,
             (marks & SELECTED) != 0,
             made["level"][p],
+            Classes(made["says"][p], made["said"][p]) if self.plan.classifies else NOWHERE,
+            Classes(said["means"][o] if self.plan.classifies else NOWHERE.positive, label),
         )
         slices = {place: made[f"slice{place}"][p].astype(np.int64) for place in self._joined}
         count_pairs(self.plan, labelled, slices, self.open["joined"])

@@ -212,3 +212,10 @@ def test_the_last_revision_of_a_label_wins_and_the_first_sets_its_age() -> None:
 
     assert set(got.age.tolist()) == {60 * MINUTE}
     assert got.y.sum() == sum(not label for label in table["label"])
+
+
+def test_ranges_are_those_of_all_finite_values_held_out_ones_included() -> None:
+    ages = [float(i) for i in range(2000)]
+    ages[7], ages[8] = float("inf"), float("nan")
+    for order in (ages, ages[::-1]):
+        assert learn(rows(events(2000, age=order)), 0.01).ranges == ((0.0, 1999.0),)

@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.policies.load import load_policy
-from interlock.policies.plan import Plan, make_plan
+from interlock.policies.plan import make_plan
 from interlock.records import control_line, verdict_line
 from interlock.streams import checkpoint
 from interlock.streams.batch import Lines, Wanted
 from interlock.streams.decode import outcome_decoder, prediction_decoder
 from interlock.streams.pipeline import Batch, Pipeline, Yield
+from interlock.streams.reference import Reference
 from tests.events import History, history
 
 POLICY = """
@@ -76,17 +77,18 @@ def chunks(lines: Sequence[bytes], sizes: Sequence[int], start: int) -> Iterator
         at, turn = at + size, turn + 1
 
 
-def run(events: History, cut: Cut, policy: str = POLICY) -> Run:
+def run(events: History, cut: Cut, policy: str = POLICY, reference: Reference | None = None) -> Run:
     """Run events through a pipeline, cut as told; a resumed pipeline starts from encoded state alone."""
     plan = make_plan(load_policy(policy.encode(), "laws.yaml"))
+    wanted = Wanted(paths=plan.paths) if reference is None else reference.wanted(plan.paths)
     feeds = {
         "predictions": (
             chunks(events.predictions, cut.sizes, events.end),
-            prediction_decoder(Wanted(paths=plan.paths), SECRET),
+            prediction_decoder(wanted, SECRET),
         ),
         "outcomes": (chunks(events.outcomes, cut.sizes[::-1], events.end), outcome_decoder(SECRET)),
     }
-    pipeline, heard, step = Pipeline(plan, None, SECRET, cut.shards), Yield(), 0
+    pipeline, heard, step = Pipeline(plan, reference, SECRET, cut.shards), Yield(), 0
     while feeds:
         topic = next_topic(pipeline, feeds, cut, step)
         pieces, decode = feeds[topic]
@@ -100,7 +102,7 @@ def run(events: History, cut: Cut, policy: str = POLICY) -> Run:
         add(heard, made)
         step += 1
         if step in cut.resume:
-            pipeline = resumed(pipeline, plan, cut.shards)
+            pipeline = resumed(pipeline, Pipeline(plan, reference, SECRET, cut.shards))
     add(heard, pipeline.finish())
     counters = {name: n for name, n in sorted(pipeline.counters.items()) if n}
     return Run(b"".join(map(verdict_line, heard.verdicts)), b"".join(map(control_line, heard.controls)), counters)
@@ -114,9 +116,8 @@ def next_topic(pipeline: Pipeline, feeds: Mapping[str, object], cut: Cut, step: 
     return min(topics, key=lambda name: (pipeline.watermark(name), name == "outcomes"))
 
 
-def resumed(pipeline: Pipeline, plan: Plan, shards: int) -> Pipeline:
-    """Return a new pipeline in the state of this one, by way of bytes."""
-    again = Pipeline(plan, None, SECRET, shards)
+def resumed(pipeline: Pipeline, again: Pipeline) -> Pipeline:
+    """Return a new pipeline, brought into the state of this one by way of bytes."""
     again.restore(checkpoint.decode(checkpoint.encode(pipeline.snapshot())))
     return again
 

@@ -1,5 +1,6 @@
 """Laws of the reference file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +83,8 @@ def test_a_file_cut_short_is_refused(length: int) -> None:
 
 
 def test_another_format_version_is_named() -> None:
-    with pytest.raises(UserError, match="format version 2, this Interlock reads 1"):
-        from_bytes(CONTENT[:8] + b"\x02" + CONTENT[9:], "m.ref")
+    with pytest.raises(UserError, match="format version 3, this Interlock reads 1 and 2"):
+        from_bytes(CONTENT[:8] + b"\x03" + CONTENT[9:], "m.ref")
 
 
 def test_a_missing_file_and_an_unwritable_place_are_one_line(tmp_path: Path) -> None:
@@ -109,3 +110,21 @@ def test_what_is_wanted_of_an_event_is_what_the_scorer_reads() -> None:
 
 def test_the_bound_on_new_values_is_the_sum_of_the_features_bounds() -> None:
     assert reference().unseen_upper() == reference().vocabularies["code"].unseen_upper() > 1 / 907
+
+
+def test_a_file_of_format_1_loads_with_the_id_that_it_had_and_no_ranges() -> None:
+    """The id is pinned: it is what the last Interlock without ranges called this reference."""
+    older = from_bytes(CONTENT[:8] + b"\x01" + CONTENT[9:], "m.ref")
+
+    assert older.id == "sha256:e3e6a96e3ab601abe9d3ceb62f3aea47fa179a36eaae4d49e2932e810a3f8bdd"
+    assert older.ranges == ()
+    np.testing.assert_array_equal(older.bounds, [[-np.inf], [np.inf]])
+
+
+def test_ranges_are_kept_and_are_part_of_the_id() -> None:
+    known = replace(reference(), ranges=((-1.5, 0.1 + 0.2),))
+    loaded = from_bytes(to_bytes(known), "m.ref")
+
+    assert loaded.ranges == ((-1.5, 0.1 + 0.2),)
+    assert loaded.id == known.id != reference().id
+    assert loaded.outside_expected() == 2 / 901
