@@ -73,7 +73,7 @@ RATIOS: list[tuple[str, str, dict[str, Any], Change, Change]] = [
 
 
 @pytest.mark.parametrize(("name", "target", "more", "breaks", "holds"), RATIOS)
-def test_a_ratio_breaks_and_holds_on_what_it_says_it_counts(  # noqa: PLR0917 - one case each
+def test_a_ratio_breaks_and_holds_on_what_it_says_it_counts(
     tmp_path: Path, name: str, target: str, more: dict[str, Any], breaks: Change, holds: Change
 ) -> None:
     text = policy(name, target, **more)
