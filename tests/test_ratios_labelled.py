@@ -165,6 +165,24 @@ def test_of_many_classes_accuracy_takes_the_one_said_and_the_others_the_class_th
     assert states("recall", zoo(cats=1, field=field), **{"class": "dog"}) == ["met", 0]
 
 
+def test_classes_by_name_are_counted_apart_and_what_is_predicted_goes_before_the_likeliest(tmp_path: Path) -> None:
+    text = policy("recall", **{"class": "cat"})
+    second = text.splitlines()[-1].replace("recall_6h", "precision_6h").replace(': "cat', ': "dog')
+    third = second.replace("precision_6h", "recall_of_dogs").replace('{"name"', '{"indicator": "recall", "name"')
+
+    def event(i: int) -> tuple[Event, Event]:
+        said: Event = {"probabilities": {"dog": 0.9, "cat": 0.1}}
+        return said | ({"prediction": "cat"} if i % 4 else {}), {"label": "cat" if i % 2 else "dog"}
+
+    ran = replayed(tmp_path, f"{text}{second}\n{third}\n", event, 900)
+
+    assert {v["slo"]: v["value"] for v in ran.lines("verdicts")[-3:]} == {
+        "recall_6h": 1.0,
+        "precision_6h": 1.0,
+        "recall_of_dogs": 0.5,
+    }
+
+
 @pytest.mark.parametrize(
     ("labels", "said", "label"),
     [
