@@ -181,6 +181,18 @@ def test_per_slice_only_the_slice_that_fails_breaks(tmp_path: Path) -> None:
     assert states == {"tenant=a": "breached", "tenant=b": "met"}
 
 
+def test_ratios_that_differ_in_their_condition_alone_are_counted_apart(tmp_path: Path) -> None:
+    text = policy("ratio", ">= 0.10", good="decision == 'pay'")
+    second = text.splitlines()[-1].replace("ratio_6h", "other_6h").replace("'pay'", "'deny'")
+    ran = replayed(
+        tmp_path,
+        f'{text}{second[:-1]}, "indicator": "ratio"}}\n',
+        lambda i: {"decision": "deny" if i % 4 == 0 else "pay"},
+    )
+
+    assert {v["slo"]: v["value"] for v in ran.lines("verdicts")[-2:]} == {"ratio_6h": 0.75, "other_6h": 0.25}
+
+
 def test_a_ratios_page_tells_hits_and_events_of_the_stretch(tmp_path: Path) -> None:
     text = policy("ratio", ">= 0.90", good="decision == 'pay'")
     ran = replayed(tmp_path, text, lambda i: {"decision": "deny" if i >= 300 else "pay"})
