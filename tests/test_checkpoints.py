@@ -57,8 +57,8 @@ def test_the_furthest_whole_state_is_read_whatever_is_torn(
     writers = {epoch: Writer(OWNER, epoch, 0, []) for epoch in (1, 2, 3)}
     sent: list[Outgoing] = []
     whole: dict[tuple[int, int], int] = {}
-    for epoch, at, size in writes:
-        made = writers[epoch].write(state(at, size))
+    for number, (epoch, at, size) in enumerate(writes):
+        made = writers[epoch].write(state(at, size) | {"write": number})
         cut = data.draw(st.integers(0, len(made)))
         sent += made[:cut]
         slot = writers[epoch]._slot
