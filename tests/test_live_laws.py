@@ -79,9 +79,9 @@ def census_slice(tmp_path_factory: pytest.TempPathFactory) -> Slice:
 
 
 def judged(workers: list[Running]) -> int:
-    """Return how far the judge has come, wherever it runs."""
+    """Return how far the judge has come, wherever it runs; nothing while releases wait for its counts to be fresh."""
     states = [state for worker in workers for state in worker.status().get("judges", {}).values()]
-    return max((state["judged"] or 0 for state in states), default=0)
+    return max((state["judged"] or 0 for state in states if not state["withheld"]), default=0)
 
 
 def owned(workers: list[Running]) -> bool:
