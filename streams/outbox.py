@@ -5,6 +5,7 @@ Every message that we send is an upsert, so a batch whose fate is unknown is sim
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -20,7 +21,10 @@ AT_ONCE = 500
 FULL = 20_000
 """Messages waiting beyond which there is no room."""
 
-LONGEST_PAUSE = 10.0
+LONGEST_PAUSE = 3.0
+SLOW = 5.0
+"""Seconds without an answer after which it says so."""
+
 MOST_BYTES = 4 << 20
 SECONDS = 30.0
 """Within which the broker must acknowledge, or the batch is sent again."""
@@ -39,13 +43,19 @@ class Outbox:
         self._producer: AIOKafkaProducer | None = None
         self._task: asyncio.Task[None] | None = None
         self.sent = self.failures = 0
-        self.failing: str | None = None
-        """What keeps it from sending, at the moment."""
+        self._refused: str | None = None
+        self._waits_since: float | None = None
 
     @property
     def taken(self) -> int:
         """The mark of all that was taken in so far."""
         return self.sent + len(self._queue)
+
+    @property
+    def failing(self) -> str | None:
+        """What keeps it from sending, at the moment."""
+        waited = 0.0 if self._waits_since is None else time.monotonic() - self._waits_since
+        return self._refused or (f"no answer for {waited:.0f} s" if waited > SLOW else None)
 
     def start(self) -> None:
         """Begin to send."""
@@ -84,16 +94,17 @@ class Outbox:
         while True:
             await self._more.wait()
             batch = [self._queue[place] for place in range(min(AT_ONCE, len(self._queue)))]
+            self._waits_since = time.monotonic()
             try:
                 await self._deliver(batch)
             except (KafkaError, OSError, TimeoutError) as error:
                 pause = min(LONGEST_PAUSE, max(0.1, 2 * pause))
-                self.failures, self.failing = self.failures + 1, str(error) or type(error).__name__
-                log.warning("cannot send to Kafka (%s); again in %.1f s", self.failing, pause)
+                self.failures, self._refused = self.failures + 1, str(error) or type(error).__name__
+                log.warning("cannot send to Kafka (%s); again in %.1f s", self._refused, pause)
                 await self._disconnect()
                 await asyncio.sleep(pause)
             else:
-                pause, self.failing = 0.0, None
+                pause, self._refused, self._waits_since = 0.0, None, None
                 await self._done(len(batch))
 
     async def _deliver(self, batch: list[Outgoing]) -> None:

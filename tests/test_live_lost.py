@@ -5,16 +5,17 @@ import signal
 import time
 
 import pytest
-from kafka import TopicPartition
+from kafka import KafkaProducer, TopicPartition
 
 from interlock.commands.broker import Broker, free_port
+from interlock.streams import wire
 from tests.living import Running, send, topics, until
 from tests.processes import admin, interlock
 from tests.story import QUICK, Story, assert_equal_to_replay, day, judged, lag, told, until_judged
 
 pytestmark = pytest.mark.integration
 
-AWAY = 12.0
+AWAY = 8.0
 """Seconds that the broker is away: longer than a session, and than the producers' first attempts."""
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "
@@ -180,3 +181,22 @@ def test_records_that_were_removed_before_a_slow_worker_read_them_stop_it_with_o
             " read: counts are missing; keep the topic for longer than a worker may be away"
         )
     ]
+
+
+def test_counts_of_another_number_of_partitions_stop_it_with_one_line(story: Story, kafka: Broker) -> None:
+    prefix = "grown."
+    topics(kafka.bootstrap, prefix)
+    with Running(story.policy, kafka.bootstrap, prefix, QUICK) as worker:
+        run = until(lambda: worker.status().get("judges") and worker.status()["run"], "a start")
+        producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all")
+        producer.send(prefix + "tallies", wire.encode(wire.Topology(run, 7)), partition=0)
+        producer.flush()
+        producer.close()
+        assert worker.process is not None
+        code = worker.process.wait(60)
+        said = worker.said()
+
+    assert code == 2
+    assert "Traceback" not in said
+    (line,) = lines_without_log(said)
+    assert line.startswith("the input topics have 1 partitions, the counts on tallies are of 7: ")
