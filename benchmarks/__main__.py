@@ -59,11 +59,11 @@ def print_live(size: live.Size) -> None:
         with broker:
             print(
                 f"\n{size.events:,} events, {live.MORE} times as many in frames, {live.PARTITIONS} partitions, one worker; "
-                f"medians of {size.rounds}\n\n{'live':45}{'events/s':>12}{'of bare':>9}"
+                f"medians of {size.rounds}\n\n{'live':45}{'events/s':>12}{'us of CPU':>11}{'of bare':>9}"
             )
             for speed in live.speeds(broker, size, folder):
                 share = f"{speed.share:9.3f}" if speed.what.startswith("JSON") else ""
-                print(f"{speed.what:45}{speed.rate:12,.0f}{share}", flush=True)
+                print(f"{speed.what:45}{speed.rate:12,.0f}{speed.cpu:11.1f}{share}", flush=True)
             print(f"\n{'milliseconds':45}{'p50':>12}{'p99':>9}{'of':>6}")
             for delay in live.delays(broker, size, folder):
                 print(f"{delay.what:45}{delay.p50:12.1f}{delay.p99:9.1f}{delay.count:6}", flush=True)

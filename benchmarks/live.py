@@ -12,8 +12,9 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks import live_latency, live_worker, workload
+from benchmarks import live_latency, workload
 from benchmarks.live_topics import FRAME, fill, frame_messages, json_messages, make_topics
+from benchmarks.live_worker import Taken, taken
 from interlock.commands.broker import Broker
 from interlock.streams import reference as references
 
@@ -39,11 +40,15 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """A row: what ran, the median of the rounds' events per second, and of their shares of the round's bare reading."""
+    """A row, medians of the rounds: events per second, their share of the round's bare reading, microseconds of processor.
+
+    The processor's time is that of the process's own threads, an event; others on the machine change it less.
+    """
 
     what: str
     rate: float
     share: float
+    cpu: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,33 +68,41 @@ def speeds(broker: Broker, size: Size, folder: Path) -> Iterator[Speed]:
     policy.write_text(workload.policy_text(reference="benchmark.ref"))
     rounds = [_round(broker.bootstrap, f"speed-{number}.", size, policy) for number in range(size.rounds)]
     for what in rounds[0]:
-        rates = [found[what] for found in rounds]
-        yield Speed(what, median(rates), median(found[what] / found[BARE] for found in rounds))
+        yield Speed(
+            what,
+            median(1 / found[what].wall for found in rounds),
+            median(found[BARE].wall / found[what].wall for found in rounds),
+            median(found[what].cpu * 1e6 for found in rounds),
+        )
 
 
-def _round(bootstrap: str, prefix: str, size: Size, policy: Path) -> dict[str, float]:
-    """Return events per second of every row, once each."""
-    events, found = size.events, {}
+def _round(bootstrap: str, prefix: str, size: Size, policy: Path) -> dict[str, Taken]:
+    """Return what an event of every row takes."""
+    events, stock = size.events, size.stock
+    more = MORE * events
+    found: dict[str, Taken] = {}
     make_topics(bootstrap, prefix, PARTITIONS)
     fill(bootstrap, prefix + "predictions", json_messages(workload.predictions(events)), PARTITIONS)
-    found[BARE] = events / _peer("live_bare", bootstrap, prefix + "predictions", PARTITIONS, events)
-    found[JSON] = events / live_worker.seconds(policy, bootstrap, prefix, (events, events))
-    stock = size.stock
-    found[STOCK] = stock / _peer("live_stock", "shard", bootstrap, prefix, policy, stock)
-    found[STOCK_DECODE] = stock / _peer("live_stock", "decode", bootstrap, prefix, policy, stock)
+    found[BARE] = _each(_peer("live_bare", bootstrap, prefix + "predictions", PARTITIONS, events), events)
+    found[JSON] = _each(taken(policy, bootstrap, prefix, (events, events)), events)
+    for what, work in ((STOCK, "shard"), (STOCK_DECODE, "decode")):
+        found[what] = _each(_peer("live_stock", work, bootstrap, prefix, policy, stock), stock)
     make_topics(bootstrap, prefix + "frames.", PARTITIONS)
-    frames = list(frame_messages(workload.predictions(MORE * events)))
+    frames = list(frame_messages(workload.predictions(more)))
     fill(bootstrap, prefix + "frames.predictions", frames, PARTITIONS)
-    load = len(frames), MORE * events
-    found[FRAMES] = load[1] / live_worker.seconds(policy, bootstrap, prefix + "frames.", load)
+    found[FRAMES] = _each(taken(policy, bootstrap, prefix + "frames.", (len(frames), more)), more)
     return found
 
 
-def _peer(module: str, *arguments: object) -> float:
-    """Return the seconds that a peer's process prints last."""
+def _each(all_of_them: Taken, events: int) -> Taken:
+    return Taken(all_of_them.wall / events, all_of_them.cpu / events)
+
+
+def _peer(module: str, *arguments: object) -> Taken:
+    """Return the two figures that a peer's process prints last."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
-    return float(done.stdout.split()[-1])
+    return Taken(*map(float, done.stdout.split()[-2:]))
 
 
 def delays(broker: Broker, size: Size, folder: Path) -> Iterator[Delay]:

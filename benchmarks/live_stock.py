@@ -1,6 +1,7 @@
 """The same work by stock Faust: its own transport, one event at a time, in a process of its own.
 
-Run as `python -m benchmarks.live_stock WORK BOOTSTRAP PREFIX POLICY EVENTS`; prints the seconds from the assignment on.
+Run as `python -m benchmarks.live_stock WORK BOOTSTRAP PREFIX POLICY EVENTS`; prints the seconds from the assignment on, by the
+clock and of a processor.
 WORK is `shard`: the worker's own shards, each fed one event at a time, and what they say sent on; nobody judges. Or it is
 `decode`: msgspec into one typed object an event, and nothing else, the most that could be had this way.
 """
@@ -63,8 +64,8 @@ def sharded(policy: Path, partitions: int) -> Callable[[Any], list[Outgoing]]:
     return work
 
 
-async def read(work: Callable[[Any], list[Outgoing]], bootstrap: str, prefix: str, events: int) -> float:
-    """Run an app until it has seen so many events; return seconds."""
+async def read(work: Callable[[Any], list[Outgoing]], bootstrap: str, prefix: str, events: int) -> tuple[float, float]:
+    """Run an app until it has seen so many events; return seconds by the clock and of a processor."""
     app: Any = faust.App(
         f"stock-{time.time_ns()}",
         broker=f"kafka://{bootstrap}",
@@ -78,11 +79,11 @@ async def read(work: Callable[[Any], list[Outgoing]], bootstrap: str, prefix: st
     )
     predictions = app.topic(prefix + "predictions", value_type=bytes, key_type=bytes)
     tallies = app.topic(prefix + "tallies", value_type=bytes, key_type=bytes)
-    times: list[float] = []
+    times: list[tuple[float, float]] = []
     done = asyncio.Event()
 
     async def given(*_: Any, **__: Any) -> None:
-        times.append(time.perf_counter())
+        times.append((time.perf_counter(), time.process_time()))
 
     async def follow(stream: Any) -> None:
         seen = 0
@@ -91,7 +92,7 @@ async def read(work: Callable[[Any], list[Outgoing]], bootstrap: str, prefix: st
                 await tallies.send(key=said.key, value=said.value, partition=said.partition)
             seen += 1
             if seen == events:
-                times.append(time.perf_counter())
+                times.append((time.perf_counter(), time.process_time()))
                 done.set()
 
     app.on_partitions_assigned.connect(given, weak=False)
@@ -102,14 +103,14 @@ async def read(work: Callable[[Any], list[Outgoing]], bootstrap: str, prefix: st
         await done.wait()
     finally:
         await app.stop()
-    return times[-1] - times[0]
+    return times[-1][0] - times[0][0], times[-1][1] - times[0][1]
 
 
 def main(kind: str, bootstrap: str, prefix: str, policy: str, events: str) -> None:
     """Read, and print seconds."""
     partitions = partitions_of(bootstrap, prefix)[prefix + "predictions"]
     work = decoded() if kind == "decode" else sharded(Path(policy), partitions)
-    print(asyncio.run(read(work, bootstrap, prefix, int(events))))
+    print(*asyncio.run(read(work, bootstrap, prefix, int(events))))
 
 
 if __name__ == "__main__":
