@@ -22,8 +22,12 @@ PARTITIONS = 4
 MORE = 4
 """Times as many events in frames: they go faster."""
 
+SPACING = 12
+"""Milliseconds between events: 50,000 in a pane of ten minutes, 83 a second."""
+
 BARE, JSON = "JSON, bare aiokafka and decoding", "JSON, one event a message"
 FRAMES = f"Arrow, {FRAME} events a message"
+SPARSE = f"{FRAMES}, 500 in a pane"
 STOCK, STOCK_DECODE = "JSON, stock Faust, same shards", "JSON, stock Faust, decoding alone"
 GUARDED, HOPPED = "never-event sent to guard's mode changed", "the same messages, two bare hops"
 
@@ -82,15 +86,17 @@ def _round(bootstrap: str, prefix: str, size: Size, policy: Path) -> dict[str, T
     more = MORE * events
     found: dict[str, Taken] = {}
     make_topics(bootstrap, prefix, PARTITIONS)
-    fill(bootstrap, prefix + "predictions", json_messages(workload.predictions(events)), PARTITIONS)
+    fill(bootstrap, prefix + "predictions", json_messages(workload.predictions(events, spacing=SPACING)), PARTITIONS)
     found[BARE] = _each(_peer("live_bare", bootstrap, prefix + "predictions", PARTITIONS, events), events)
     found[JSON] = _each(taken(policy, bootstrap, prefix, (events, events)), events)
     for what, work in ((STOCK, "shard"), (STOCK_DECODE, "decode")):
         found[what] = _each(_peer("live_stock", work, bootstrap, prefix, policy, stock), stock)
-    make_topics(bootstrap, prefix + "frames.", PARTITIONS)
-    frames = list(frame_messages(workload.predictions(more)))
-    fill(bootstrap, prefix + "frames.predictions", frames, PARTITIONS)
-    found[FRAMES] = _each(taken(policy, bootstrap, prefix + "frames.", (len(frames), more)), more)
+    for what, spacing in ((FRAMES, SPACING), (SPARSE, workload.SPACING)):
+        own = f"{prefix}frames-{spacing}."
+        make_topics(bootstrap, own, PARTITIONS)
+        frames = list(frame_messages(workload.predictions(more, spacing=spacing)))
+        fill(bootstrap, own + "predictions", frames, PARTITIONS)
+        found[what] = _each(taken(policy, bootstrap, own, (len(frames), more)), more)
     return found
 
 

@@ -64,16 +64,16 @@ def _text(options: str, slices: int, slos: str) -> str:
     return f"{HEAD}{options}slices: [{{by: [tenant], max: {slices}}}]\nslos:\n{slos}"
 
 
-def predictions(rows: int, *, dictionaries: bool = False) -> Iterator[pa.RecordBatch]:
+def predictions(rows: int, *, dictionaries: bool = False, spacing: int = SPACING) -> Iterator[pa.RecordBatch]:
     """Yield predictions: ten numbers, ten categories, a tenant; ids are as long as UUIDs.
 
-    With `dictionaries`, texts other than ids are dictionary-encoded.
+    With `dictionaries`, texts other than ids are dictionary-encoded. `spacing` is in ms.
     """
     for start in range(0, rows, BATCH):
-        yield _predictions(start, min(BATCH, rows - start), dictionaries=dictionaries)
+        yield _predictions(start, min(BATCH, rows - start), dictionaries=dictionaries, spacing=spacing)
 
 
-def _predictions(start: int, count: int, *, dictionaries: bool = False) -> pa.RecordBatch:
+def _predictions(start: int, count: int, *, dictionaries: bool = False, spacing: int = SPACING) -> pa.RecordBatch:
     rng = np.random.default_rng(start)
 
     def text(values: Sequence[str], codes: np.ndarray) -> Any:
@@ -87,7 +87,7 @@ def _predictions(start: int, count: int, *, dictionaries: bool = False) -> pa.Re
     score, same = rng.random(count).round(4) * 0.998 + 0.001, np.zeros(count)
     arrays: list[Any] = [
         pa.array([f"00000000-0000-4000-8000-{number:012d}" for number in range(start, start + count)]),
-        pa.array(START + SPACING * np.arange(start, start + count, dtype=np.int64)),
+        pa.array(START + spacing * np.arange(start, start + count, dtype=np.int64)),
         text(["claims"], same),
         text(["3"], same),
         pa.StructArray.from_arrays([tenant], ["tenant"]),

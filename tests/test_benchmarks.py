@@ -28,7 +28,7 @@ ROWS = (
     "Arrow, with outcomes and decision_ece",
     "judging 1 days of 200 slices",
 )
-LIVE = (live.BARE, live.JSON, live.FRAMES, live.STOCK, live.STOCK_DECODE)
+LIVE = (live.BARE, live.JSON, live.FRAMES, live.SPARSE, live.STOCK, live.STOCK_DECODE)
 DELAYS = (live.GUARDED, live.HOPPED)
 
 
