@@ -10,6 +10,10 @@ MAX_SCORES = 65_536
 """Calibration scores kept; more are thinned (`thin`)."""
 STRATA = (0.20, 0.05)
 """Conformal p-values at which an unflagged event enters the middle and the upper audit stratum."""
+STEP = 32
+"""Levels of a `Scale` in one nat."""
+_FARTHEST = 30  # nats that a scale goes on beyond the largest score
+_LARGEST = 2.0**62
 _AUDIT_FACTORS = (0.5, 2.0, 8.0)  # times the shares .80, .15 and .04 of familiar events: about 1 on average
 
 
@@ -73,3 +77,40 @@ class Calibration:
         for p_value in STRATA:
             level += scores >= self.threshold(p_value)
         return level
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scale:
+    """Oddities of one kind as nats of conformal surprise, so that those of several kinds may be added.
+
+    `knots` int64[K] ascend; a score above i of them has `values[i]`, int64[K + 1] in the unit that the scale was made in.
+    """
+
+    knots: NDArray[np.int64]
+    values: NDArray[np.int64]
+
+    def of(self, scores: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the value of each score, int64[n]: a look-up, the same in any batching."""
+        return self.values[np.searchsorted(self.knots, scores, side="left")]
+
+
+def conformal_scale(scores: NDArray[np.int64], unit: int) -> Scale:
+    """Return the scale of familiar events' scores int64[m], m >= 1: `-ln p` in 1/unit nat, rounded down to 1/32 nat.
+
+    p is the conformal p-value of `Calibration`. Beyond the largest score, where p would say nothing more, it goes on by
+    `ln(1 + (s - max) / (max - q90))`, q90 the score that a tenth exceeds: what is farther away stays odder.
+    """
+    ordered, m = np.sort(scores), len(scores)
+    top = int(ordered[-1])
+    width = max(top - int(ordered[int(0.9 * m)]), 1)
+    end = math.log(m + 1)
+    knots: list[int] = []
+    for level in range(1, int((end + _FARTHEST) * STEP)):
+        nats = level / STEP
+        # The least s with p <= exp(-nats): fewer than `allowed` scores reach it.
+        allowed = math.floor(math.exp(-nats) * (m + 1))
+        inside = int(ordered[m - allowed]) if allowed >= 1 else top
+        beyond = min(top + width * math.expm1(nats - end), _LARGEST)
+        knots.append(inside if nats <= end else max(top, int(beyond)))
+    ascending = np.array(knots, np.int64)
+    return Scale(ascending, np.arange(len(ascending) + 1, dtype=np.int64) * unit // STEP)

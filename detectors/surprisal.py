@@ -1,4 +1,4 @@
-"""How surprising an event's features are, given a reference: the first form of the OOD score."""
+"""How surprising an event's features are, one by one, given a reference."""
 
 import math
 from collections.abc import Sequence
@@ -23,8 +23,9 @@ def cell_codes(values: NDArray[np.float64], mean: float, sd: float) -> NDArray[n
 
     The grid has 64 equal cells over z = (x - mean) / sd in [-6, 6].
     """
-    position = values - mean
-    position *= CELLS / (2 * LIMIT * sd)
+    with np.errstate(over="ignore"):  # farther away than a double: beyond the grid like all that is far
+        position = values - mean
+        position *= CELLS / (2 * LIMIT * sd)
     position += CELLS / 2 + 1
     np.clip(position, 0.0, CELLS + 1.0, out=position)
     np.copyto(position, float(NAN_CELL), where=np.isnan(position))
@@ -86,7 +87,7 @@ class SurprisalScorer:
 
     Numeric feature f has `means[f]`, `sds[f]` (> 0) and `number_tables[f]` int64[67]; categorical feature f has
     `category_tables[f]` int64[V_f + 2]. `number_means` and `category_means` int64[F] are the average surprisals in
-    the reference, against which `reasons` compares.
+    the reference, against which `excess` compares.
     """
 
     means: tuple[float, ...]
@@ -117,20 +118,13 @@ class SurprisalScorer:
         means = np.array(number_sums, dtype=np.int64), np.array(category_sums, dtype=np.int64)
         return replace(self, number_means=means[0], category_means=means[1])
 
-    def reasons(
-        self, numbers: NDArray[np.float64], categories: NDArray[np.int32], rows: NDArray[np.intp]
-    ) -> NDArray[np.int32]:
-        """Return, for these rows, the feature that made each odd: the largest surprisal above the reference's mean.
-
-        int32[len(rows)]: numeric features first, then categorical ones; the first of equals. -1 without features.
-        """
-        best = np.full(len(rows), np.iinfo(np.int64).min)
-        reason = np.full(len(rows), -1, dtype=np.int32)
-        for feature, excess in enumerate(self._excesses(numbers, categories, rows)):
-            better = excess > best
-            best[better] = excess[better]
-            reason[better] = feature
-        return reason
+    def excess(self, numbers: NDArray[np.float64], categories: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return each feature's surprisal above the reference's mean, int64[F, n]: numeric features first."""
+        odd = [self._number(f, numbers[f]) - self.number_means[f] for f in range(len(self.number_tables))]
+        parts = zip(self.category_tables, categories, self.category_means, strict=True)
+        odd += [table[codes] - mean for table, codes, mean in parts]
+        n = numbers.shape[1] if len(numbers) else categories.shape[1]
+        return np.array(odd, np.int64).reshape(len(odd), n)
 
     def unseen(self, categories: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return whether any categorical feature of an event has a value that the reference never had, bool[n]."""
@@ -142,13 +136,3 @@ class SurprisalScorer:
     def _number(self, feature: int, values: NDArray[np.float64]) -> NDArray[np.int64]:
         cells = cell_codes(values, self.means[feature], self.sds[feature])
         return self.number_tables[feature].take(cells, mode="clip")
-
-    def _excesses(
-        self, numbers: NDArray[np.float64], categories: NDArray[np.int32], rows: NDArray[np.intp]
-    ) -> list[NDArray[np.int64]]:
-        odd_numbers = [self._number(f, numbers[f][rows]) - self.number_means[f] for f in range(len(self.number_tables))]
-        odd_categories = [
-            table[codes[rows]] - mean
-            for table, codes, mean in zip(self.category_tables, categories, self.category_means, strict=True)
-        ]
-        return odd_numbers + odd_categories

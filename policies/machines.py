@@ -36,7 +36,7 @@ def _proportion(context: Context) -> Measure:
         return CoverageMeasure(target, phi)
     if context.slo.spec.chain == "joined":
         return LabelledMeasure(target, phi, both=name == "false_positive_rate")
-    return RateMeasure(target, phi)
+    return RateMeasure(target, phi, fine=name == "unseen_rate")
 
 
 def _ece(context: Context) -> EceMeasure:

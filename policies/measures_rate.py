@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from interlock.detectors.mirror import Mirror
-from interlock.detectors.proportion import ProportionEvidence, clopper_pearson, proves_at_most
+from interlock.detectors.proportion import BAD, FINE, ProportionEvidence, clopper_pearson, proves_at_most
 from interlock.policies.alarm import Bank
 from interlock.policies.measures import ALPHA, MOST_UNDECIDED, Estimate, Floats, Ints, Mask
 from interlock.policies.panes import Thresholds
@@ -22,12 +22,12 @@ class RateMeasure:
 
     width = 3
 
-    def __init__(self, target: Target, dispersion: float) -> None:
-        """Judge `hits / n` by the target; its direction is `<=` or `>=`."""
+    def __init__(self, target: Target, dispersion: float, *, fine: bool = False) -> None:
+        """Judge `hits / n` by the target; its direction is `<=` or `>=`. `fine`: look for small excesses too."""
         self._target, self._phi = target.value, dispersion
         self._least = target.op == ">="
         self._limit = 1 - target.value if self._least else target.value
-        self._evidence = ProportionEvidence.build(self._limit, dispersion)
+        self._evidence = ProportionEvidence.build(self._limit, dispersion, FINE if fine else BAD)
 
     def column(self, cell: int) -> int:
         """Return the column of a series' cell."""
@@ -69,7 +69,7 @@ class RateMeasure:
         return self.labels(table)
 
     def log_bad(self, pane: int, table: Ints) -> Ints:  # noqa: ARG002 - no memory, so no need of the pane
-        """Return the evidence of a pane, int64[S, 6]."""
+        """Return the evidence of a pane, int64[S, K]."""
         return self._evidence.log_bad(self._failures(table), self.n(table))
 
     def log_good(self, row: Ints) -> Ints:

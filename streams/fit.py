@@ -2,19 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interlock.columns import BOOL, NUMBER, STRING
-from interlock.detectors.conformal import Calibration, thin
-from interlock.detectors.dispersion import ece_dispersion, proportion_dispersion
+from interlock.detectors.conformal import Calibration, conformal_scale, thin
 from interlock.detectors.ece import BINS, groups_equal_mass, micro_bin
-from interlock.detectors.surprisal import MISSING_CODE, SurprisalScorer, category_table, numeric_table
+from interlock.detectors.ood import LEAST_NUMBERS, OodScorer, Parts, Space, number_vectors, numbers_weight
+from interlock.detectors.prototypes import learned
+from interlock.detectors.surprisal import MISSING_CODE, SCALE, SurprisalScorer, category_table, numeric_table
 from interlock.errors import UserError
 from interlock.streams.clock import YEAR_2000
 from interlock.streams.counting import FIXED
 from interlock.streams.decode_columns import category_text
+from interlock.streams.fit_dispersion import Marks, dispersions
 from interlock.streams.fit_rows import FeatureRows, Rows
 from interlock.streams.reference import LabelAge, Reference, Vocabulary
 
@@ -25,55 +29,64 @@ HELD_OUT = 3
 """One row in three, chosen by its hashed id, is held out for the conformal calibration."""
 COMMON_NEW = 0.05
 """Share of new values above which an unseen value means little."""
-PANES = tuple(minutes * 60_000 for minutes in (10, 30, 60, 180, 360, 720, 1440))
-PANE_EVENTS = 50
-"""Median events of the pane that dispersion is estimated on: thinner ones say little."""
+SCALED = 4
+"""Of the others, one in four tells how odd each part of the OOD score finds events that it was not fitted on."""
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 
+class Part(IntEnum):
+    """What a row is used for: all but HELD for tables and prototypes, HELD for the calibration of their sum.
+
+    SCALE tells how odd tables and prototypes of FIT alone find other rows: how their parts of the sum compare.
+    """
+
+    FIT = 0
+    SCALE = 1
+    HELD = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Numeric:
-    """A numeric feature learned: name, values float64[n] (NaN without), mean, standard deviation, surprisals, range."""
+    """A numeric feature learned: name, values float64[n] (NaN without), mean, standard deviation, range."""
 
     name: str
     values: NDArray[np.float64]
     mean: float
     sd: float
-    table: Ints
     range: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A categorical feature learned: name, codes int32[n], vocabulary, counts in the fitted part, surprisals."""
+    """A categorical feature learned: name, codes int32[n], -1 where missing, and vocabulary."""
 
     name: str
     codes: NDArray[np.int32]
     vocabulary: Vocabulary
-    fitted: Ints
-    table: Ints
 
 
-def learn(rows: Rows, flag_rate: float) -> Reference:
+def learn(rows: Rows, flag_rate: float, least: int = LEAST_ROWS) -> Reference:
     """Return the reference of rows of one model.
 
     Features, calibration and dispersion follow from the rows as a set: the same rows give the same id in any order.
 
     Raises:
-        UserError: fewer than 500 rows, or no feature that can be learned.
+        UserError: fewer than `least` rows, or no feature that can be learned.
     """
-    if len(rows.key) < LEAST_ROWS:
-        raise UserError(f"a reference needs at least {LEAST_ROWS} predictions, found {len(rows.key)}; give more files")
+    if len(rows.key) < least:
+        raise UserError(f"a reference needs at least {least} predictions, found {len(rows.key)}; give more files")
     warnings: list[str] = []
-    held = rows.key % np.uint64(HELD_OUT) == 0
+    split = _split(rows)
+    held = split == Part.HELD
     features = [_feature(name, rows.features[name], ~held, warnings) for name in sorted(rows.features)]
     numerics = [feature for feature in features if isinstance(feature, Numeric)]
     categories = [feature for feature in features if isinstance(feature, Category)]
     if not numerics and not categories:
         raise UserError("no feature to learn from: predictions need `features`, at least one with values")
-    scorer, scores = _scorer(numerics, categories, held)
+    scorer = _scorer(numerics, categories, split)
+    scores = scorer.score(_numbers(numerics, split), _codes(categories, split))
     calibration = Calibration(thin(scores[held]))
     groups = groups_equal_mass(_bins(rows.p[rows.p >= 0]))
     _doubts(rows, calibration, flag_rate, warnings)
@@ -85,21 +98,39 @@ def learn(rows: Rows, flag_rate: float) -> Reference:
         span=(int(rows.ts.min()), int(rows.ts.max())),
         numbers=tuple(feature.name for feature in numerics),
         vocabularies={feature.name: feature.vocabulary for feature in categories},
-        scorer=scorer,
+        scorer=scorer.surprisal,
         calibration=calibration,
         ece_groups=groups,
         label_age=_label_age(rows.age[rows.age >= 0]),
         flag_rate=flag_rate,
-        dispersion=_dispersion(rows, flagged, _new(categories, held), groups),
+        dispersion=dispersions(rows, Marks(flagged, held, _new(categories, held)), groups),
         warnings=tuple(warnings),
         ranges=tuple(feature.range for feature in numerics),
+        parts=scorer.parts,
     )
 
 
+def _split(rows: Rows) -> NDArray[np.int8]:
+    """Return the `Part` of each row, int8[n], by its hashed id; without prototypes nothing needs a scale."""
+    number = sum(bool(_is_number(feature)) for feature in rows.features.values())
+    held = rows.key % np.uint64(HELD_OUT) == 0
+    scaled = (rows.key // np.uint64(HELD_OUT) % np.uint64(SCALED) == 0) & (number >= LEAST_NUMBERS)
+    return np.select([held, scaled], [Part.HELD, Part.SCALE], Part.FIT).astype(np.int8)
+
+
+def _is_number(rows: FeatureRows) -> bool:
+    """Return whether a feature is learned as a number."""
+    texts, numbers = _found(rows)
+    return numbers >= max(texts, 1)
+
+
+def _found(rows: FeatureRows) -> tuple[int, int]:
+    """Return how many values are texts and how many are numbers."""
+    return int((rows.kind == STRING).sum()), int(((rows.kind == NUMBER) | (rows.kind == BOOL)).sum())
+
+
 def _feature(name: str, rows: FeatureRows, fit: Mask, warnings: list[str]) -> Numeric | Category | None:
-    texts = rows.kind == STRING
-    numbers = (rows.kind == NUMBER) | (rows.kind == BOOL)
-    found = (int(texts.sum()), int(numbers.sum()))
+    found = _found(rows)
     if not any(found):
         warnings.append(f"{name}: no values; left out")
         return None
@@ -108,7 +139,8 @@ def _feature(name: str, rows: FeatureRows, fit: Mask, warnings: list[str]) -> Nu
         count = f"{min(found)} of {sum(found)}"
         warnings.append(f"{name}: mostly {kept}, learned as such; {count} values are {other}")
     if found[0] > found[1]:
-        return _category(name, rows, fit, warnings)
+        return _category(name, rows, warnings)
+    numbers = (rows.kind == NUMBER) | (rows.kind == BOOL)
     return _numeric(name, np.where(numbers, rows.value, np.nan), fit, warnings)
 
 
@@ -127,12 +159,10 @@ def _numeric(name: str, values: NDArray[np.float64], fit: Mask, warnings: list[s
         warnings.append(f"{name}: always {known[0]:g}; any other value will be odd")
     sd = max(sd, 1e-9 * max(abs(mean), 1.0))  # a constant's grid is narrow: anything else lies outside it
     finite = values[np.isfinite(values)]
-    return Numeric(
-        name, values, mean, sd, numeric_table(values[fit], mean, sd), (float(finite.min()), float(finite.max()))
-    )
+    return Numeric(name, values, mean, sd, (float(finite.min()), float(finite.max())))
 
 
-def _category(name: str, rows: FeatureRows, fit: Mask, warnings: list[str]) -> Category | None:
+def _category(name: str, rows: FeatureRows, warnings: list[str]) -> Category | None:
     codes, values = _texts(rows)
     counts = np.bincount(codes[codes >= 0], minlength=len(values))
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda code: (-counts[code], values[code]))
@@ -142,14 +172,12 @@ def _category(name: str, rows: FeatureRows, fit: Mask, warnings: list[str]) -> C
     renamed = np.full(len(values) + 1, MISSING_CODE, np.int32)
     renamed[order] = np.arange(len(order), dtype=np.int32)
     codes = renamed[codes]
-    fitted = np.bincount(codes[fit & (codes >= 0)], minlength=len(order))
     missing = codes == MISSING_CODE
     vocabulary = Vocabulary(tuple(values[code] for code in order), counts[order].astype(np.int64), int(missing.sum()))
     upper = vocabulary.unseen_upper()
     if upper > COMMON_NEW:
         warnings.append(f"{name}: up to {upper:.0%} of events bring a value never seen; unseen_rate says little here")
-    table = category_table(fitted.astype(np.int64), int((missing & fit).sum()))
-    return Category(name, codes, vocabulary, fitted.astype(np.int64), table)
+    return Category(name, codes, vocabulary)
 
 
 def _texts(rows: FeatureRows) -> tuple[NDArray[np.int32], list[str]]:
@@ -163,27 +191,56 @@ def _texts(rows: FeatureRows) -> tuple[NDArray[np.int32], list[str]]:
     return codes, list(known)
 
 
-def _scorer(numerics: Sequence[Numeric], categories: Sequence[Category], held: Mask) -> tuple[SurprisalScorer, Ints]:
-    """Return the scorer that the fitted part makes, and the scores of all rows."""
-    numbers = np.array([feature.values for feature in numerics]).reshape(len(numerics), len(held))
-    codes = np.array([feature.codes for feature in categories], np.int32).reshape(len(categories), len(held))
+def _numbers(numerics: Sequence[Numeric], rows: NDArray[Any]) -> NDArray[np.float64]:
+    return np.array([feature.values for feature in numerics]).reshape(len(numerics), len(rows))
+
+
+def _codes(categories: Sequence[Category], rows: NDArray[Any]) -> NDArray[np.int32]:
+    return np.array([feature.codes for feature in categories], np.int32).reshape(len(categories), len(rows))
+
+
+def _scorer(numerics: Sequence[Numeric], categories: Sequence[Category], split: NDArray[np.int8]) -> OodScorer:
+    """Return the scorer: learned from all rows but those held out, with scales of what a part of them finds in the rest."""
+    rest, scale = split != Part.HELD, split == Part.SCALE
+    final = _surprisal(numerics, categories, rest)
+    if not scale.any():
+        return OodScorer(final)
+    numbers, codes = _numbers(numerics, split), _codes(categories, split)
+    first = _surprisal(numerics, categories, split == Part.FIT).score(numbers[:, scale], codes[:, scale])
+    fit, apart, every = (
+        number_vectors(numbers[:, rows], final.means, final.sds) for rows in (split == Part.FIT, scale, rest)
+    )
+    distances = conformal_scale(learned(fit).distances(apart), SCALE)
+    space = Space(learned(every), distances, numbers_weight(len(numerics), len(categories)))
+    return OodScorer(final, Parts(conformal_scale(first, SCALE), space))
+
+
+def _surprisal(numerics: Sequence[Numeric], categories: Sequence[Category], fit: Mask) -> SurprisalScorer:
+    """Return the surprisals that these rows, bool[n], make."""
     bare = SurprisalScorer(
         means=tuple(feature.mean for feature in numerics),
         sds=tuple(feature.sd for feature in numerics),
-        number_tables=tuple(feature.table for feature in numerics),
-        category_tables=tuple(feature.table for feature in categories),
+        number_tables=tuple(numeric_table(feature.values[fit], feature.mean, feature.sd) for feature in numerics),
+        category_tables=tuple(
+            category_table(_fitted(feature, fit), int((feature.codes[fit] == MISSING_CODE).sum()))
+            for feature in categories
+        ),
         number_means=np.zeros(len(numerics), np.int64),
         category_means=np.zeros(len(categories), np.int64),
     )
-    scorer = bare.with_means(numbers[:, ~held], codes[:, ~held])
-    return scorer, scorer.score(numbers, codes)
+    return bare.with_means(_numbers(numerics, fit)[:, fit], _codes(categories, fit)[:, fit])
+
+
+def _fitted(feature: Category, fit: Mask) -> Ints:
+    counts = np.bincount(feature.codes[fit & (feature.codes >= 0)], minlength=len(feature.vocabulary.values))
+    return counts.astype(np.int64)
 
 
 def _new(categories: Sequence[Category], held: Mask) -> Mask:
     """Return which held-out rows bring a value that the fitted part never had."""
     new = np.zeros(len(held), np.bool_)
     for feature in categories:
-        new |= np.append(feature.fitted == 0, False)[feature.codes]  # code -1, missing, reads the last entry
+        new |= np.append(_fitted(feature, ~held) == 0, False)[feature.codes]  # code -1, missing, reads the last entry
     return new & held
 
 
@@ -212,34 +269,3 @@ def _label_age(age: Ints) -> LabelAge | None:
         return None
     ordered = np.sort(age)
     return LabelAge(*(int(ordered[-(-len(age) * percent // 100) - 1]) for percent in (50, 95, 99)))
-
-
-def _dispersion(rows: Rows, flagged: Mask, new: Mask, groups: Ints) -> dict[str, float]:
-    """Return φ per indicator, from panes wide enough to hold 50 events in the median; empty if none is."""
-    pane = _panes(rows.ts)
-    if pane is None:
-        return {}
-    last = int(pane.max()) + 1
-    n = np.bincount(pane, minlength=last)
-    held = rows.key % np.uint64(HELD_OUT) == 0
-    found = {
-        "ood_rate": proportion_dispersion(np.bincount(pane[flagged], minlength=last), n),
-        "unseen_rate": proportion_dispersion(
-            np.bincount(pane[new], minlength=last), np.bincount(pane[held], minlength=last)
-        ),
-    }
-    due = (rows.y >= 0) & (rows.p >= 0)
-    if due.any():
-        cell = pane[due] * BINS + micro_bin(rows.p[due] / float(FIXED))
-        seen, positive = (np.bincount(c, minlength=last * BINS) for c in (cell, cell[rows.y[due] == 1]))
-        found["decision_ece"] = ece_dispersion(seen.reshape(last, BINS), positive.reshape(last, BINS), groups)
-    return found
-
-
-def _panes(ts: Ints) -> Ints | None:
-    """Return the pane of each row, numbered without gaps: the narrowest with 50 events in the median pane."""
-    for width in PANES:
-        _, pane, counts = np.unique(ts // width, return_inverse=True, return_counts=True)
-        if len(counts) > 1 and np.median(counts) >= PANE_EVENTS:
-            return pane.astype(np.int64)
-    return None

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.detectors.conformal import Calibration
+from interlock.detectors.ood import OodScorer, Parts
 from interlock.detectors.surprisal import SurprisalScorer, good_turing_upper
 from interlock.errors import UserError
-from interlock.streams import reference_file
+from interlock.streams import reference_file, reference_parts
 from interlock.streams.batch import Wanted
 from interlock.streams.reference_file import Body, CategoryPart, NumberPart, array, packed
 
@@ -50,6 +51,7 @@ class Reference:
     (0..14) of each of the 64 equal score bins, of about equal mass. `dispersion`: indicator -> φ >= 1 at `flag_rate`.
     `label_age` is None without outcomes. `warnings`: what the fit had to leave out or doubts. `ranges`: the least and the
     largest finite value of each number, over all rows; empty in a reference that was fitted before there were ranges.
+    `parts`: what the OOD score adds up beside surprisal; None in a reference that was fitted before there were prototypes.
     """
 
     model: str
@@ -66,10 +68,16 @@ class Reference:
     dispersion: Mapping[str, float]
     warnings: tuple[str, ...]
     ranges: tuple[tuple[float, float], ...] = ()
+    parts: Parts | None = None
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", reference_file.identity(_body(self)))
+
+    @cached_property
+    def ood(self) -> OodScorer:
+        """What scores events: `calibration` holds its scores of the held-out rows."""
+        return OodScorer(self.scorer, self.parts)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -78,7 +86,7 @@ class Reference:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """All features as `SurprisalScorer.reasons` numbers them: numbers first."""
+        """All features as `OodScorer.reasons` numbers them: numbers first."""
         return (*self.numbers, *self.vocabularies)
 
     @cached_property
@@ -181,6 +189,7 @@ def _body(reference: Reference) -> Body:
         flag_rate=reference.flag_rate,
         dispersion=tuple(sorted(reference.dispersion.items())),
         warnings=reference.warnings,
+        prototypes=reference_parts.written(reference.parts),
     )
 
 
@@ -207,4 +216,5 @@ def _reference(body: Body) -> Reference:
         dispersion=dict(body.dispersion),
         warnings=body.warnings,
         ranges=tuple(part.range for part in body.numbers if part.range is not None),
+        parts=reference_parts.read(body.prototypes),
     )

@@ -1,6 +1,7 @@
 """The bytes of a reference: magic, format version, SHA-256, then the content as MessagePack.
 
-Arrays are little-endian int64 bytes with their shape. The checksum covers the content, and names it: the reference's id.
+Arrays are little-endian int64 bytes with their shape. The checksum covers the format version (from 3 on) and the content;
+the hash of the content alone is the reference's id.
 """
 
 import hashlib
@@ -12,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAGIC = b"ILK-REF\n"
-FORMAT = 2
-READABLE = (1, 2)
-"""Formats that are read: 1 has no ranges; nothing else differs, and its id stays what it was."""
+FORMAT = 3
+READABLE = (1, 2, 3)
+"""Formats that are read: 1 has no ranges, 1 and 2 no prototypes; nothing else differs, and ids stay what they were."""
+_COVERED = 3
 _HEADER = struct.Struct("<8sH32s")
 _INT64 = "<i8"
 
@@ -47,7 +49,29 @@ class CategoryPart(msgspec.Struct, frozen=True):
     table: Packed
 
 
-class Body(msgspec.Struct, frozen=True):
+class ScalePart(msgspec.Struct, frozen=True, array_like=True):
+    """A conformal scale: its knots and its values."""
+
+    knots: Packed
+    values: Packed
+
+
+class SpacePart(msgspec.Struct, frozen=True):
+    """Prototypes of one kind of vector, the scale of their distances, and its weight."""
+
+    centres: Packed
+    scale: ScalePart
+    weight: int
+
+
+class OodPart(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the OOD score adds up."""
+
+    surprisal: ScalePart
+    numbers: SpacePart | None = None
+
+
+class Body(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything a reference knows, in the order of the file."""
 
     model: str
@@ -64,6 +88,7 @@ class Body(msgspec.Struct, frozen=True):
     flag_rate: float
     dispersion: tuple[tuple[str, float], ...]
     warnings: tuple[str, ...]
+    prototypes: OodPart | None = None
 
 
 def packed(values: NDArray[np.int64]) -> Packed:
@@ -90,7 +115,7 @@ def identity(body: Body) -> str:
 def sealed(body: Body) -> bytes:
     """Return the file's bytes."""
     content = msgspec.msgpack.encode(body)
-    return _HEADER.pack(MAGIC, FORMAT, hashlib.sha256(content).digest()) + content
+    return _HEADER.pack(MAGIC, FORMAT, _checksum(FORMAT, content)) + content
 
 
 def opened(content: bytes) -> Body:
@@ -105,11 +130,17 @@ def opened(content: bytes) -> Body:
         raise ValueError("cut short")
     _, version, checksum = _HEADER.unpack_from(content)
     if version not in READABLE:
-        raise ValueError(f"format version {version}, this Interlock reads {' and '.join(map(str, READABLE))}")
+        raise ValueError(f"format version {version}, this Interlock reads {', '.join(map(str, READABLE))}")
     body = content[_HEADER.size :]
-    if hashlib.sha256(body).digest() != checksum:
+    if _checksum(version, body) != checksum:
         raise ValueError("damaged or cut short (its checksum does not match)")
     try:
         return msgspec.msgpack.decode(body, type=Body)
     except msgspec.DecodeError as error:
         raise ValueError(f"damaged ({error})") from None
+
+
+def _checksum(version: int, content: bytes) -> bytes:
+    """Return the checksum in the header; formats 1 and 2 did not cover their own number."""
+    covered = version.to_bytes(2, "little") if version >= _COVERED else b""
+    return hashlib.sha256(covered + content).digest()

@@ -56,12 +56,12 @@ class Scorer:
         compared, flagged, unseen = (np.zeros(n, np.bool_) for _ in range(3))
         level = np.zeros(n, np.int8)
         if self._reference:
-            surprisal = self._reference.scorer.score(batch.numbers, batch.categories)
+            odd = self._reference.ood.score(batch.numbers, batch.categories)
             compared = self._comparable(batch)
-            flagged = compared & (surprisal >= self._threshold)
+            flagged = compared & (odd >= self._threshold)
             unseen = compared & self._reference.scorer.unseen(batch.categories)
             if self._stratified:
-                level = self._reference.calibration.level(surprisal)
+                level = self._reference.calibration.level(odd)
         scored = compared.copy()
         if self._ood.threshold is not None:
             scored |= ~np.isnan(batch.ood_score)
@@ -107,7 +107,7 @@ class Scorer:
         """Name what made each of these rows odd: `feature=value` for a category, the feature for a number."""
         if self._reference is None:
             return [OWN_SCORE] * len(rows)
-        scorer, names = self._reference.scorer, self._reference.features
+        scorer, names = self._reference.ood, self._reference.features
         return [
             _reason(batch, names[f], int(row), f - len(batch.numbers))
             for row, f in zip(rows, scorer.reasons(batch.numbers, batch.categories, rows).tolist(), strict=True)

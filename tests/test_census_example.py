@@ -164,7 +164,7 @@ def flagged(prepared: Path) -> NDArray[np.bool_]:
     for chunk in read([prepared / "predictions.parquet"]):
         batch, dead = decode(chunk)
         assert not dead
-        scores = reference.scorer.score(batch.numbers, batch.categories)
+        scores = reference.ood.score(batch.numbers, batch.categories)
         flags.append(scores >= reference.calibration.threshold(0.01))
     return np.concatenate(flags)
 

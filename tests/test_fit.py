@@ -107,9 +107,7 @@ def test_about_a_third_is_held_out_and_flags_new_familiar_events_at_the_rate() -
     reference = learn(rows(events(9000)), 0.05)
     new = events(20_000, seed=5)
     codes = {value: code for code, value in enumerate(reference.vocabularies["code"].values)}
-    scores = reference.scorer.score(
-        np.array([new["age"]]), np.array([[codes[value] for value in new["code"]]], np.int32)
-    )
+    scores = reference.ood.score(np.array([new["age"]]), np.array([[codes[value] for value in new["code"]]], np.int32))
 
     assert 2800 < len(reference.calibration.scores) < 3200
     assert (scores >= reference.calibration.threshold(0.05)).mean() <= 0.05 + 4 * np.sqrt(0.05 / 3000)
@@ -178,7 +176,7 @@ def test_features_that_cannot_be_learned_are_left_out_and_named() -> None:
 
 def test_after_a_constant_any_other_value_is_odd() -> None:
     reference = learn(rows(events(5000, age=[7.0] * 5000), features=("age",)), 0.01)
-    scores = reference.scorer.score(np.array([[7.0, 7.1, 6.0]]), np.zeros((0, 3), np.int32))
+    scores = reference.ood.score(np.array([[7.0, 7.1, 6.0]]), np.zeros((0, 3), np.int32))
 
     assert scores[0] < scores[1] == scores[2]
 

@@ -1,5 +1,6 @@
 """Laws of the reference file."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,8 +84,8 @@ def test_a_file_cut_short_is_refused(length: int) -> None:
 
 
 def test_another_format_version_is_named() -> None:
-    with pytest.raises(UserError, match="format version 3, this Interlock reads 1 and 2"):
-        from_bytes(CONTENT[:8] + b"\x03" + CONTENT[9:], "m.ref")
+    with pytest.raises(UserError, match="format version 4, this Interlock reads 1, 2, 3"):
+        from_bytes(CONTENT[:8] + b"\x04" + CONTENT[9:], "m.ref")
 
 
 def test_a_missing_file_and_an_unwritable_place_are_one_line(tmp_path: Path) -> None:
@@ -114,10 +115,13 @@ def test_the_bound_on_new_values_is_the_sum_of_the_features_bounds() -> None:
 
 def test_a_file_of_format_1_loads_with_the_id_that_it_had_and_no_ranges() -> None:
     """The id is pinned: it is what the last Interlock without ranges called this reference."""
-    older = from_bytes(CONTENT[:8] + b"\x01" + CONTENT[9:], "m.ref")
+    content = CONTENT[42:]
+    header = b"ILK-REF\n" + b"\x01\x00" + hashlib.sha256(content).digest()
+    older = from_bytes(header + content, "m.ref")
 
     assert older.id == "sha256:e3e6a96e3ab601abe9d3ceb62f3aea47fa179a36eaae4d49e2932e810a3f8bdd"
     assert older.ranges == ()
+    assert older.parts is None
     np.testing.assert_array_equal(older.bounds, [[-np.inf], [np.inf]])
 
 

@@ -117,16 +117,6 @@ def test_no_mass_is_lost_by_smoothing() -> None:
     assert np.exp(-table / SCALE).sum() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_the_reason_is_the_feature_furthest_above_its_usual_surprisal() -> None:
-    one = scorer()
-    numbers, categories = np.zeros((3, 4)), np.zeros((3, 4), np.int32)
-    numbers[1, 0] = 50.0
-    categories[2, 1] = -2
-    numbers[0, 3] = np.nan
-
-    assert one.reasons(numbers, categories, np.array([0, 1, 3])).tolist() == [1, 5, 0]
-
-
 def test_unseen_means_a_value_that_no_reference_row_had() -> None:
     categories = np.array([[0, -1, -2, 3], [1, 2, 0, -2]], np.int32)
 

@@ -1,0 +1,113 @@
+"""A13, A14 and A17: what the OOD score finds that is not familiar, and how soon new codes are noticed."""
+
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+
+from benchmarks.evidence.registry import Measured, Size, acceptance
+from benchmarks.tables import fitted, frame, named, paged, scores
+from interlock.policies.load import load_policy
+from interlock.policies.plan import Plan, make_plan
+
+SETS = {"digits": 0.88, "wine": 0.93, "breast_cancer": 0.85, "iris": 0.93}
+"""Sets that ship in scikit-learn's wheel, with the least mean AUROC."""
+MARGIN = 0.04
+SPACING, PER_PANE = 36_000, 100
+NEW_CODES = (
+    "{version: 1, model: m, human_goal: g, proxies: [{name: p, over_optimised: o}], owners: {model: a, on_call: b, "
+    "risk: c}, runbook_url: 'https://r.example', false_pages_per_year: 1, slos: [{name: unseen_rate_7d, "
+    "objective: kept, target: '<= %s', window: 7d, action_on_breach: notify}]}"
+)
+
+
+def _splits(name: str, seeds: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield reference, test and which of the test is odd: one class left out, half of the others is the reference."""
+    from sklearn import datasets  # noqa: PLC0415 - a package of developers
+
+    values, classes = getattr(datasets, f"load_{name}")(return_X_y=True)
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        for left_out in np.unique(classes):
+            others = rng.permutation(np.flatnonzero(classes != left_out))
+            half = len(others) // 2
+            test = np.concatenate([others[half:], np.flatnonzero(classes == left_out)])
+            yield values[others[:half]], values[test], classes[test] == left_out
+
+
+@cache
+def _aurocs(seeds: int) -> dict[str, tuple[float, float]]:
+    """Return per set the mean AUROC of the product's score, and that of an IsolationForest of 100 trees."""
+    from sklearn.ensemble import IsolationForest  # noqa: PLC0415
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415
+
+    found = {}
+    for name in SETS:
+        ours, forest = [], []
+        for place, (reference, test, odd) in enumerate(_splits(name, seeds)):
+            # These sets are smaller than any reference may be; the learning is the same.
+            ours.append(roc_auc_score(odd, scores(fitted(named(reference), least=20), named(test))))
+            trees = IsolationForest(n_estimators=100, random_state=place).fit(reference)
+            forest.append(roc_auc_score(odd, -trees.score_samples(test)))
+        found[name] = (float(np.mean(ours)), float(np.mean(forest)))
+    return found
+
+
+@acceptance(
+    "A13",
+    "A class that the reference never had is told from the others, on four sets of scikit-learn, one class left out.",
+    "mean AUROC of digits, wine, breast_cancer, iris at least .88, .93, .85, .93",
+)
+def left_out(size: Size) -> Measured:
+    """Measure the AUROC of the OOD score."""
+    found = _aurocs(1 if size is Size.SMALL else 5)
+    figure = ", ".join(f"{name} {ours:.3f}" for name, (ours, _) in found.items())
+    return Measured(figure, all(found[name][0] >= least for name, least in SETS.items()))
+
+
+@acceptance(
+    "A14",
+    "The OOD score beats an IsolationForest on the same splits, averaged over the four sets.",
+    "mean AUROC at least .04 above IsolationForest's",
+)
+def above_a_forest(size: Size) -> Measured:
+    """Measure the margin over scikit-learn's IsolationForest."""
+    found = _aurocs(1 if size is Size.SMALL else 5)
+    ours, forest = (float(np.mean([pair[place] for pair in found.values()])) for place in (0, 1))
+    figure = f"{ours:.3f} against {forest:.3f}, {ours - forest:+.3f}; forest: " + ", ".join(
+        f"{name} {pair[1]:.3f}" for name, pair in found.items()
+    )
+    return Measured(figure, ours - forest >= MARGIN)
+
+
+@acceptance(
+    "A17",
+    "A new vendor code in 5 % or 1 % of events is noticed although familiar traffic brings new codes too (Zipf 1.5).",
+    "median of 600 events at 5 %, 7000 at 1 %; none of 200 streams without it pages",
+)
+def new_codes(size: Size) -> Measured:
+    """Measure how many events pass until `unseen_rate` at the bound that `interlock fit` prints breaches."""
+    streams, quiet = (8, 20) if size is Size.SMALL else (100, 200)
+    reference = fitted({"vendor": _vendors(np.random.default_rng(0), 100_000)})
+    plan = make_plan(load_policy((NEW_CODES % round(reference.unseen_upper(), 4)).encode(), "A17"))
+    often, seldom = (
+        float(np.median([_delay(plan, reference, share, seed) for seed in range(streams)])) for share in (0.05, 0.01)
+    )
+    false = sum(np.isfinite(_delay(plan, reference, 0.0, 1000 + seed)) for seed in range(quiet))
+    figure = f"{often:.0f} events at 5 %, {seldom:.0f} at 1 %; {false} of {quiet} without"
+    return Measured(figure, bool(often <= 600 and seldom <= 7000 and false == 0))
+
+
+def _vendors(rng: np.random.Generator, rows: int) -> list[str]:
+    return [f"v{code}" for code in rng.zipf(1.5, rows).tolist()]
+
+
+def _delay(plan: Plan, reference: object, share: float, seed: int) -> float:
+    """Return events until the page, infinite without one, in 15,000 of which `share` have a code that nobody saw."""
+    rng = np.random.default_rng(seed)
+    vendors = _vendors(rng, 15_000)
+    for row in np.flatnonzero(rng.random(len(vendors)) < share).tolist():
+        vendors[row] = "ZX-9"
+    events = frame({"vendor": vendors}, spacing=SPACING)
+    control = paged(plan, reference, events)
+    return np.inf if control is None else (control.ts - int(events.batch["ts"][0].as_py())) / SPACING

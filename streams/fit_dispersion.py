@@ -1,0 +1,57 @@
+"""How much more each indicator varies between panes of the reference than independent events would."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interlock.detectors.dispersion import ece_dispersion, proportion_dispersion
+from interlock.detectors.ece import BINS, micro_bin
+from interlock.streams.counting import FIXED
+from interlock.streams.fit_rows import Rows
+
+PANES = tuple(minutes * 60_000 for minutes in (10, 30, 60, 180, 360, 720, 1440))
+PANE_EVENTS = 50
+"""Median events of the pane that dispersion is estimated on: thinner ones say little."""
+
+Mask = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Of n rows, bool[n]: flagged by the reference's own scorer; held out; held out with a value that no other part has."""
+
+    flagged: Mask
+    held: Mask
+    new: Mask
+
+
+def dispersions(rows: Rows, marks: Marks, groups: Ints) -> dict[str, float]:
+    """Return φ per indicator, from panes wide enough to hold 50 events in the median; empty if none is."""
+    pane = _panes(rows.ts)
+    if pane is None:
+        return {}
+    last = int(pane.max()) + 1
+    n = np.bincount(pane, minlength=last)
+    found = {
+        "ood_rate": proportion_dispersion(np.bincount(pane[marks.flagged], minlength=last), n),
+        "unseen_rate": proportion_dispersion(
+            np.bincount(pane[marks.new], minlength=last), np.bincount(pane[marks.held], minlength=last)
+        ),
+    }
+    due = (rows.y >= 0) & (rows.p >= 0)
+    if due.any():
+        cell = pane[due] * BINS + micro_bin(rows.p[due] / float(FIXED))
+        seen, positive = (np.bincount(c, minlength=last * BINS) for c in (cell, cell[rows.y[due] == 1]))
+        found["decision_ece"] = ece_dispersion(seen.reshape(last, BINS), positive.reshape(last, BINS), groups)
+    return found
+
+
+def _panes(ts: Ints) -> Ints | None:
+    """Return the pane of each row, numbered without gaps: the narrowest with 50 events in the median pane."""
+    for width in PANES:
+        _, pane, counts = np.unique(ts // width, return_inverse=True, return_counts=True)
+        if len(counts) > 1 and np.median(counts) >= PANE_EVENTS:
+            return pane.astype(np.int64)
+    return None
