@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+from interlock.detectors.bounded_mean import BETS
 from interlock.policies.model import Policy, Slo
 from interlock.policies.model_slo import OF_CLASS
 from interlock.policies.panes import slots, thresholds
@@ -18,6 +19,8 @@ NEEDS_REFERENCE = frozenset({"unseen_rate", "missing_rate", "range_violations"})
 ALPHA = 0.05
 STEPS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
 """Alternatives of the test of a share: q0 + (1 - q0)·step, equally weighted (VERDICTS.md §2)."""
+MEANS = ("mean", "auroc")
+"""Kinds whose test bets on the mean of bounded values."""
 LAMBDAS = (0.05, 0.1, 0.2, 0.4, 0.7)
 """Bets of the test of ECE, equally weighted."""
 
@@ -47,7 +50,9 @@ def idle(policy: Policy, per_day: float) -> list[Finding]:
         seen, needed = _seen(policy, slo, per_day), _needed(slo)
         if seen < needed:
             window = show_duration(slo.window_ms)
-            text = f"{slo.name} can never leave insufficient: {window} holds {seen:.0f} events and it needs {needed}"
+            text = (
+                f"{slo.name} can never leave insufficient: {window} holds {seen:.0f} {_unit(slo)} and it needs {needed}"
+            )
             found.append(Finding(("slos", i, "window"), text))
     return found
 
@@ -146,6 +151,8 @@ def _loc(path: str) -> tuple[str | int, ...]:
 def _seen(policy: Policy, slo: Slo, per_day: float) -> float:
     """Return the most events that can count in one window."""
     total = per_day * slo.window_ms / DAY
+    if slo.spec.kind == "auroc":  # a pair has two labels
+        return total / 2
     if slo.resolved_indicator != "ood_recall":
         return total
     audited = 0.0 if policy.audits is None else policy.audits.rate
@@ -155,24 +162,31 @@ def _seen(policy: Policy, slo: Slo, per_day: float) -> float:
 def _needed(slo: Slo) -> int:
     """Return how many events a verdict needs: `min_events`, and enough good ones for `met`.
 
-    With no bad event among n, Clopper and Pearson's upper bound is 1 - (α/2)^(1/n).
+    Of a mean, n values at the good end of its span. With no bad event among n, Clopper and Pearson's upper bound is 1 - (α/2)^(1/n).
     """
+    if slo.spec.kind in MEANS:
+        needed = math.log(2 / ALPHA * len(BETS)) / math.log1p(BETS[-1] * allowed(slo) / (1 - allowed(slo)))
+        return max(slo.least_events, math.ceil(needed))
     if slo.spec.kind != "proportion":
         return slo.least_events
     return max(slo.least_events, math.ceil(math.log(ALPHA / 2) / math.log1p(-allowed(slo))))
 
 
 def allowed(slo: Slo) -> float:
-    """Return the share of bad events that the target allows."""
+    """Return the share of bad events that the target allows; of a mean, how far from the good end of its span it may be."""
+    if slo.spec.kind == "mean":
+        return 1 - slo.limit if slo.target.op == ">=" else slo.limit
     return 1 - slo.target.value if slo.target.op == ">=" else slo.target.value
 
 
 def growth(slo: Slo, bad: float) -> float:
     """Return the evidence in nats that an event brings when a share `bad` fails, for the best alternative.
 
-    For ECE the scores are taken to be near one half, where evidence grows slowest, and the signs to be known.
+    Values of a mean are taken to lie at the ends of its span, where they vary most. For ECE the scores are taken to be near one half, where evidence grows slowest, and the signs to be known.
     """
     limit = allowed(slo)
+    if slo.spec.kind in MEANS:
+        return max(bad * math.log1p(x * (1 / limit - 1)) + (1 - bad) * math.log1p(-x) for x in BETS.tolist())
     if slo.spec.kind == "proportion":
         tried = [limit + (1 - limit) * step for step in STEPS]
         return max(bad * math.log(q / limit) + (1 - bad) * math.log((1 - q) / (1 - limit)) for q in tried)
@@ -182,13 +196,14 @@ def growth(slo: Slo, bad: float) -> float:
 
 def needed_nats(policy: Policy, slo: Slo) -> float:
     """Return the evidence in nats that one alternative needs to page by itself: ln(C·K), K alternatives."""
-    alternatives = len(STEPS) if slo.spec.kind == "proportion" else len(LAMBDAS)
+    kinds = {"proportion": len(STEPS), "mean": len(BETS), "auroc": len(BETS)}
+    alternatives = kinds.get(slo.spec.kind, len(LAMBDAS))
     return math.log(thresholds(policy, slo).page * alternatives)
 
 
 def smallest_failure(policy: Policy, slo: Slo, events: float) -> float | None:
     """Return the smallest share of failures (or ECE) that this many events in a window can prove; None if none."""
-    needed, most = needed_nats(policy, slo), 1.0 if slo.spec.kind == "proportion" else 0.5
+    needed, most = needed_nats(policy, slo), 0.5 if slo.spec.kind in ("ece", "ece_p95") else 1.0
     if events * growth(slo, most) < needed:
         return None
     low, high = min(allowed(slo), most), most
@@ -205,17 +220,32 @@ def _power(policy: Policy, slo: Slo, per_day: float) -> str:
     events = _seen(policy, slo, per_day)
     failure = smallest_failure(policy, slo, events)
     unit = "a slice" if slots(policy, slo) > 1 else "it"
-    proof = "no failure at all" if failure is None else f"{_noun(slo)} of {failure:.3g} or worse"
-    at = f"{slo.name}: at {per_day:g}/d {unit} sees at most {events:.0f} events in {window} and can prove {proof}"
+    proof = "no failure at all" if failure is None else f"{_noun(slo)} of {_shown(slo, failure)} or worse"
+    at = f"{slo.name}: at {per_day:g}/d {unit} sees at most {events:.0f} {_unit(slo)} in {window} and can prove {proof}"
     return f"{at} (target {slo.target}); {_sizes(policy, slo)}"
+
+
+def _unit(slo: Slo) -> str:
+    return "pairs" if slo.spec.kind == "auroc" else "events"
 
 
 def _noun(slo: Slo) -> str:
     if slo.resolved_indicator == "ood_recall":
         return "at best a share of misses"
+    if slo.spec.kind in MEANS:
+        return f"whatever its spread, {slo.resolved_indicator}"
     if slo.spec.kind != "proportion":
         return "an ECE"
     return "a share of failures" if slo.target.op == ">=" else "a rate"
+
+
+def _shown(slo: Slo, failure: float) -> str:
+    """Return a failure as the indicator shows it: from the good end of its span for means, below 1 for the AUROC."""
+    if slo.spec.kind not in MEANS:
+        return f"{failure:.3g}"
+    low, high = slo.span if slo.spec.kind == "mean" else (0.0, 1.0)
+    value = high - failure * (high - low) if slo.target.op == ">=" else low + failure * (high - low)
+    return f"{math.sqrt(value) if slo.resolved_indicator == 'rmse' else value:.3g}"
 
 
 def _zero(events: float) -> str:
@@ -225,7 +255,11 @@ def _zero(events: float) -> str:
 def _sizes(policy: Policy, slo: Slo) -> str:
     needed, limit = needed_nats(policy, slo), allowed(slo)
     sizes = [1.0, 0.3, 0.1] if slo.spec.kind == "proportion" else [0.3, 0.15, 0.1]
+    if slo.spec.kind in MEANS:
+        sizes = [limit + (1 - limit) * step for step in (0.5, 0.25, 0.1)]
     counts = [
-        f"{math.ceil(needed / growth(slo, bad))} at {bad:g}" for bad in sizes if growth(slo, bad) > 0 and bad > limit
+        f"{math.ceil(needed / growth(slo, bad))} at {_shown(slo, bad)}"
+        for bad in sizes
+        if growth(slo, bad) > 0 and bad > limit
     ]
-    return "events needed: " + ", ".join(counts) if counts else "no count of events is enough"
+    return f"{_unit(slo)} needed: " + ", ".join(counts) if counts else "no count of events is enough"

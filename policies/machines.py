@@ -10,6 +10,7 @@ from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.measures import Measure, RecallMeasure
 from interlock.policies.measures_ece import EceMeasure
 from interlock.policies.measures_labels import CoverageMeasure, LabelledMeasure
+from interlock.policies.measures_mean import AurocMeasure, MeanMeasure
 from interlock.policies.measures_rate import RateMeasure
 
 AnyMachine = Machine | P95Machine | NeverMachine
@@ -24,6 +25,10 @@ def build(context: Context) -> AnyMachine:
             return P95Machine(context, _ece(context))
         case "ece":
             return Machine(context, _ece(context))
+        case "mean":
+            return Machine(context, MeanMeasure(context.slo, context.dispersion))
+        case "auroc":
+            return Machine(context, AurocMeasure(context.slo, context.dispersion))
         case "proportion":
             return Machine(context, _proportion(context))
 

@@ -7,15 +7,16 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from interlock.detectors.ece import LARGEST_EPS
+from interlock.policies.cel_names import MAPS, SCALARS
 from interlock.policies.explain import did_you_mean
 from interlock.policies.expressions import ExpressionError, compile_expression
 from interlock.policies.model import INDICATORS, LATER, Indicator, NeverEvent, Policy, SliceSet, Slo
 from interlock.policies.model_base import Part
 from interlock.policies.model_later import Rollout
-from interlock.policies.model_slo import OF_CLASS
+from interlock.policies.model_slo import CAPPED, OF_CLASS, OF_PROBABILITY
 from interlock.policies.panes import least_threshold, thresholds
 from interlock.policies.positions import Finding, Loc
-from interlock.policies.scalars import DAY, MINUTE, show_duration
+from interlock.policies.scalars import DAY, MINUTE, Target, show_duration
 
 SHORTEST_WINDOW = MINUTE
 LONGEST_WINDOW = 366 * DAY
@@ -152,12 +153,40 @@ def _conditions(loc: Loc, slo: Slo) -> Iterator[Finding]:
     if name == "ratio" and slo.good is None:
         text = "found the indicator ratio without `good`; expected a CEL condition there: what is counted as a hit"
         yield Finding((*loc, "indicator" if slo.indicator else "name"), text)
-    if name not in OF_CLASS and slo.class_ is not None:
-        yield Finding(
-            (*loc, "class"), f"found class; expected none, since it belongs to {', '.join(OF_CLASS)}, not {name}"
-        )
+    owners = (*OF_CLASS, *OF_PROBABILITY)
+    if name not in owners and slo.class_ is not None:
+        text = f"found class; expected none, since it belongs to {', '.join(owners)}, not {name}"
+        yield Finding((*loc, "class"), text)
+    yield from _bounds(loc, slo)
     if name != "ratio" and slo.good is not None:
         yield Finding((*loc, "good"), f"found good; expected none, since it belongs to the indicator ratio, not {name}")
+
+
+def _bounds(loc: Loc, slo: Slo) -> Iterator[Finding]:
+    """Yield what is wrong with the keys that bound a mean: evidence about one without a bound is impossible."""
+    name = slo.resolved_indicator
+    place = (*loc, "indicator" if slo.indicator else "name")
+    if name in ("mae", "rmse") and slo.cap is None:
+        text = f"found the indicator {name} without `cap`; expected what one error counts as at most, such as cap: 100"
+        yield Finding(place, text)
+    if name not in CAPPED and slo.cap is not None:
+        yield Finding((*loc, "cap"), f"found cap; expected none, since it belongs to {', '.join(CAPPED)}, not {name}")
+    for key, value, example in (("field", slo.field, "features.amount"), ("range", slo.range_, "[0, 1000]")):
+        if name == "mean" and value is None:
+            yield Finding(place, f"found the indicator mean without `{key}`; expected it, such as {key}: {example}")
+        elif name != "mean" and value is not None:
+            yield Finding(
+                (*loc, key), f"found {key}; expected none, since it belongs to the indicator mean, not {name}"
+            )
+    if slo.field is not None and not is_field(slo.field):
+        known = ", ".join((*(f"{one}.NAME" for one in MAPS), "score, prediction, ood_score"))
+        yield Finding((*loc, "field"), f'found "{slo.field}"; expected the path of a number, such as {known}')
+
+
+def is_field(path: str) -> bool:
+    """Return whether a path names a field of an event."""
+    group, dot, name = path.partition(".")
+    return bool(name) if dot and group in MAPS else path in SCALARS
 
 
 def _no_indicator(name: str, *, named: bool) -> str:
@@ -176,15 +205,34 @@ def _target(loc: Loc, slo: Slo, indicator: Indicator) -> Iterator[Finding]:
     if target.op not in indicator.ops:
         ops = " or ".join(indicator.ops)
         yield Finding(loc, f'found "{target}"; expected a target with {ops}, since {name} is judged so')
+    elif indicator.kind == "mean":
+        yield from _mean(loc, slo)
+    elif indicator.kind == "auroc" and not 0.5 < target.value < 1:  # noqa: PLR2004 - what guessing gives
+        yield Finding(loc, f'found "{target}"; expected a value above 0.5, which guessing gives, and below 1')
     elif not 0 < target.value < 1:
-        hint = ""
-        if target.op == "<=" and target.value == 0:
-            hint = "; no traffic can prove zero: for what must never happen, define a never-event"
-        elif target.op == ">=" and target.value == 1:
-            hint = "; no traffic can prove that nothing is missed"
-        yield Finding(loc, f'found "{target}"; expected a value above 0 and below 1{hint}')
+        yield Finding(loc, f'found "{target}"; expected a value above 0 and below 1{_why_not(target)}')
     elif indicator.kind in ("ece", "ece_p95") and target.value > LARGEST_EPS:
         yield Finding(loc, f'found "{target}"; expected at most {LARGEST_EPS:g}, beyond which nothing can be bet on')
+
+
+def _why_not(target: Target) -> str:
+    """Return why a share cannot be promised to be all or nothing."""
+    if target.op == "<=" and target.value == 0:
+        return "; no traffic can prove zero: for what must never happen, define a never-event"
+    if target.op == ">=" and target.value == 1:
+        return "; no traffic can prove that nothing is missed"
+    return ""
+
+
+def _mean(loc: Loc, slo: Slo) -> Iterator[Finding]:
+    name, bounded = slo.resolved_indicator, slo.range_ is not None or slo.cap is not None
+    if not bounded and name in ("mean", "mae", "rmse"):  # said already
+        return
+    low, high = slo.span
+    if not 0 < slo.limit < 1 or (slo.target.value < 0 and name == "rmse"):
+        top = slo.cap if name == "rmse" else high
+        text = f'found "{slo.target}"; expected a value between {low:g} and {top:g}, the ends of what can be counted'
+        yield Finding(loc, text)
 
 
 def _window(loc: Loc, slo: Slo, indicator: Indicator) -> Iterator[Finding]:

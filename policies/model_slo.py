@@ -1,5 +1,6 @@
 """Service level objectives and the indicators that they may name."""
 
+import math
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +22,7 @@ class Indicator:
     """
 
     chain: Literal["predictions", "joined"]
-    kind: Literal["proportion", "ece", "ece_p95", "never_event"]
+    kind: Literal["proportion", "ece", "ece_p95", "mean", "auroc", "never_event"]
     ops: tuple[Op, ...]
     needs: str
     per: bool = True
@@ -36,6 +37,17 @@ CLASSES = "labels, and predictions that say a class"
 
 OF_CLASS = ("precision", "recall", "false_positive_rate", "false_negative_rate")
 """Indicators of one class: the positive one, or the one that `class` names."""
+
+OF_PROBABILITY = ("brier", "log_loss", "auroc", "decision_ece")
+"""Indicators of a probability: the score, else the likeliest class's, or the one that `probabilities` gives to `class`."""
+
+CAPPED = ("log_loss", "mae", "rmse")
+"""Indicators of losses without a bound: each loss counts as `cap` at most."""
+
+LOG_LOSS_CAP = 10.0
+"""What a log loss counts as at most unless `cap` says so: a probability of 0.000045 for what came true."""
+
+NUMBERS = "numbers as labels and as predictions, and `cap`"
 
 FLAGS = "OOD flags: a reference, or ood_score and ood.threshold"
 
@@ -53,6 +65,12 @@ INDICATORS = {
     "false_positive_rate": Indicator("joined", "proportion", AT_MOST, CLASSES, of="negative label"),
     "false_negative_rate": Indicator("joined", "proportion", AT_MOST, CLASSES, of="positive label"),
     "label_coverage": Indicator("joined", "proportion", AT_LEAST, "labels", of="due label"),
+    "brier": Indicator("joined", "mean", AT_MOST, "scores and labels", of="labelled prediction"),
+    "log_loss": Indicator("joined", "mean", AT_MOST, "scores and labels", of="labelled prediction"),
+    "mae": Indicator("joined", "mean", AT_MOST, NUMBERS, of="labelled prediction"),
+    "rmse": Indicator("joined", "mean", AT_MOST, NUMBERS, of="labelled prediction"),
+    "mean": Indicator("predictions", "mean", (*AT_MOST, *AT_LEAST), "`field` and its `range`"),
+    "auroc": Indicator("joined", "auroc", AT_LEAST, "scores and labels", of="pair"),
     "decision_ece": Indicator("joined", "ece", AT_MOST, "scores and labels", min_events=1000),
     "decision_ece_p95": Indicator("joined", "ece_p95", AT_MOST, "scores and labels", per=False, min_events=1000),
     "never_event_violations": Indicator("predictions", "never_event", ("==",), "never_events", per=False),
@@ -61,15 +79,9 @@ INDICATORS = {
 
 LATER = frozenset(
     [
-        "auroc",
-        "brier",
-        "log_loss",
-        "mae",
-        "rmse",
         "label_staleness",
         "abuse_rate",
         "drift",
-        "mean",
     ]
 )
 """Indicators that are planned and not available yet."""
@@ -91,6 +103,18 @@ def parse_per(value: object) -> object:
     if not isinstance(names, tuple | list) or not names or not all(isinstance(name, str) and name for name in names):
         raise ValueError("slice, a segment key, or a list of segment keys")
     return tuple(names)
+
+
+def parse_range(value: object) -> object:
+    """Return two numbers as doubles, the lower first."""
+    ends = tuple(value) if isinstance(value, tuple | list) else ()
+    numbers = [float(end) for end in ends if isinstance(end, int | float) and not isinstance(end, bool)]
+    if len(ends) != 2 or len(numbers) != 2 or not -math.inf < numbers[0] < numbers[1] < math.inf:  # noqa: PLR2004
+        raise ValueError("two numbers, the lower first")
+    return tuple(numbers)
+
+
+RANGE_SCHEMA = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 
 
 class Compare(Part):
@@ -117,6 +141,15 @@ class Slo(Part):
         default=None,
         alias="class",
         description="The class that precision, recall and the like are of; else the positive.",
+    )
+    field: Text | None = Field(default=None, description="The number that mean is of, such as features.amount.")
+    range_: Annotated[tuple[float, float], BeforeValidator(parse_range), WithJsonSchema(RANGE_SCHEMA)] | None = Field(
+        default=None,
+        alias="range",
+        description="The range of that number, [low, high]; what lies outside counts as its end.",
+    )
+    cap: float | None = Field(
+        default=None, gt=0, description="What one error of mae or rmse, or one log loss (10), counts as at most."
     )
     per: Annotated[
         tuple[str, ...] | Literal["slice"] | None,
@@ -164,6 +197,21 @@ class Slo(Part):
     def stale_after_ms(self) -> int:
         """Silence in milliseconds after which the verdict is `no_data`."""
         return self.stale_after or self.window_ms
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The losses, or values, that a mean is of: the lowest and the highest; of `rmse`, squared errors."""
+        if self.range_ is not None:
+            return self.range_
+        name = self.resolved_indicator
+        cap = (LOG_LOSS_CAP if name == "log_loss" else 1.0) if self.cap is None else self.cap
+        return 0.0, cap * cap if name == "rmse" else cap
+
+    @property
+    def limit(self) -> float:
+        """The target of a mean on that scale, from 0 to 1."""
+        (low, high), value = self.span, self.target.value
+        return ((value * value if self.resolved_indicator == "rmse" else value) - low) / (high - low)
 
     @property
     def least_events(self) -> int:

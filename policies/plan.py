@@ -28,6 +28,12 @@ class Kind(StrEnum):
     COVERAGE = "label_coverage"
     RECALL = "recall"
     ECE = "ece"
+    BRIER = "brier"
+    LOG_LOSS = "log_loss"
+    MAE = "mae"
+    RMSE = "rmse"
+    MEAN = "mean"
+    AUROC = "auroc"
     NEVER = "never"
 
 
@@ -45,6 +51,12 @@ KINDS = {
     "false_negative_rate": Kind.FALSE_NEGATIVES,
     "label_coverage": Kind.COVERAGE,
     "ood_recall": Kind.RECALL,
+    "brier": Kind.BRIER,
+    "log_loss": Kind.LOG_LOSS,
+    "mae": Kind.MAE,
+    "rmse": Kind.RMSE,
+    "mean": Kind.MEAN,
+    "auroc": Kind.AUROC,
     "decision_ece": Kind.ECE,
     "decision_ece_p95": Kind.ECE,
     "never_event_violations": Kind.NEVER,
@@ -56,7 +68,13 @@ OF_CLASS = (Kind.PRECISION, Kind.CLASS_RECALL, Kind.FALSE_POSITIVES, Kind.FALSE_
 LABELLED_RATIOS = (Kind.ACCURACY, *OF_CLASS, Kind.COVERAGE)
 """Shares of joined predictions, or of predictions that should have been joined."""
 
-LABELLED = (Kind.RECALL, Kind.ECE, *LABELLED_RATIOS)
+ERRORS = (Kind.MAE, Kind.RMSE)
+"""Losses of predictions that are numbers."""
+
+LOSSES = (Kind.BRIER, Kind.LOG_LOSS, *ERRORS)
+"""Means of losses that labels decide."""
+
+LABELLED = (Kind.RECALL, Kind.ECE, *LABELLED_RATIOS, *LOSSES, Kind.AUROC)
 """Kinds that are judged by cohort, from joined outcomes."""
 
 UNDECIDED = 1000
@@ -92,6 +110,13 @@ DECISIONS = 1001
 """Cell of `ece` in the predictions chain: labels due. In the joined chain: 3 * bin + {n, sum of p, sum of y}."""
 
 
+CLIPPED = 1002
+"""Cell of means: values, or losses, that counted as an end of their range because they lay beyond it."""
+
+BINS_FROM = 2000
+"""First cell of the bins of means: 2 * bin + {n, sum}; and of `auroc`: 2 * bin + {n, positives}."""
+
+
 def audit_cell(level: int, what: int) -> int:
     """Return the cell of `recall` that counts `what` (AUDITABLE…) of an audit level."""
     return 10 + 4 * level + what
@@ -109,6 +134,8 @@ class Series:
     high_impact: bool = False
     good: Expression | None = None
     named: str | float | bool | None = None
+    field: str = ""
+    span: tuple[float, float] | None = None
 
     @property
     def key(self) -> str:
@@ -117,7 +144,9 @@ class Series:
         where = f"where {self.where.source}" if self.where else ""
         good = f"good {self.good.source}" if self.good else ""
         named = "" if self.named is None else f"class {json.dumps(self.named)}"
-        parts = (self.kind.value, self.rule, by, "high_impact" * self.high_impact, named, good, where)
+        of = f"of {self.field}" if self.field else ""
+        span = f"in {json.dumps(self.span)}" if self.span else ""
+        parts = (self.kind.value, self.rule, by, "high_impact" * self.high_impact, named, of, span, good, where)
         return " ".join(part for part in parts if part)
 
     @property
@@ -125,10 +154,24 @@ class Series:
         """Return the fields it reads."""
         read = set(self.by) | ({"decision"} if self.high_impact else set())
         read |= {"prediction", "decision"} if self.kind is Kind.ABSTENTION else set()
-        read |= {"prediction"} if self.kind in (Kind.ACCURACY, *OF_CLASS) else set()
+        read |= {"prediction"} if self.kind in (Kind.ACCURACY, *OF_CLASS, *ERRORS) else set()
+        read |= {path for path in (self.field, self.stated) if path}
         for expression in (self.where, self.when, self.good):
             read |= expression.paths if expression else set()
         return frozenset(read)
+
+    @property
+    def stated(self) -> str:
+        """Return the field that states the probability of a class by name; empty: the score, else the likeliest class's."""
+        of_probability = self.kind in (Kind.BRIER, Kind.LOG_LOSS, Kind.AUROC, Kind.ECE)
+        return f"probabilities.{spelled(self.named)}" if of_probability and self.named is not None else ""
+
+
+def spelled(named: str | float | bool) -> str:
+    """Return a class as a key of `probabilities`: 3 is called 3 and true is called true."""
+    if isinstance(named, float) and not isinstance(named, bool) and named.is_integer():
+        return str(int(named))
+    return named if isinstance(named, str) else json.dumps(named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +189,11 @@ class Plan:
     def classifies(self) -> bool:
         """Whether any series needs the class that a prediction says."""
         return any(series.kind in (Kind.ACCURACY, *OF_CLASS) for series in self.series)
+
+    @property
+    def regresses(self) -> bool:
+        """Whether any series needs numbers as predictions and labels."""
+        return any(series.kind in ERRORS for series in self.series)
 
     @property
     def joins(self) -> bool:
@@ -192,7 +240,9 @@ def _series_of(policy: Policy, slo: Slo) -> tuple[Series, ...]:
     if kind is not Kind.NEVER:
         impact = kind is Kind.ECE and bool(policy.high_impact)
         good = compile_expression(slo.good) if slo.good else None
-        return (Series(kind, slo_paths(policy, slo), where, high_impact=impact, good=good, named=slo.class_),)
+        span = slo.span if kind in (*LOSSES, Kind.MEAN) else None
+        made = Series(kind, slo_paths(policy, slo), where, high_impact=impact, good=good, named=slo.class_)
+        return (replace(made, field=slo.field or "", span=span),)
     return tuple(
         Series(
             kind,

@@ -3,6 +3,7 @@
 import math
 
 from interlock.policies.measures import RecallMeasure
+from interlock.policies.measures_mean import MeanMeasure
 from interlock.policies.panes import pane_ms
 from interlock.policies.scalars import show_duration
 from interlock.policies.why_case import Case, number
@@ -93,6 +94,8 @@ def _fault(case: Case) -> str:
         return "a single miss"
     if case.measure is not None and is_rate(case.measure):
         return "a single hit" if _op(case) == "<=" else "a single failure"
+    if isinstance(case.measure, MeanMeasure):
+        return "anything but the best values"
     return "any miscalibration"
 
 

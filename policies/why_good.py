@@ -11,6 +11,7 @@ from interlock.detectors.mirror import Mirror
 from interlock.policies.alarm import Recovery
 from interlock.policies.measures import Measure, RecallMeasure
 from interlock.policies.measures_ece import BINS_FROM, EceMeasure
+from interlock.policies.measures_mean import MeanMeasure
 from interlock.policies.plan import HIT, MISSED, SELECTED, SETTLED, N
 
 FURTHEST = 5_000
@@ -36,7 +37,7 @@ def is_rate(measure: Measure) -> bool:
 def without_a_fault(measure: Measure, row: Ints, op: str) -> Ints | None:
     """Return the same traffic without a fault: no hit (of a `>=` target: all hits), no miss, no miscalibration.
 
-    None for a measure whose faults are not known here.
+    Of a mean, all values are the best there are. None for a measure whose faults are not known here.
     """
     good = row.copy()
     if is_rate(measure):
@@ -47,6 +48,8 @@ def without_a_fault(measure: Measure, row: Ints, op: str) -> Ints | None:
     elif isinstance(measure, EceMeasure):
         stated = good[BINS_FROM + 1 :: 3]
         good[BINS_FROM + 2 :: 3] = np.minimum((stated + SCALE // 2) // SCALE, good[BINS_FROM::3])
+    elif isinstance(measure, MeanMeasure):
+        return measure.faultless(row)
     else:
         return None
     return good

@@ -15,6 +15,7 @@ from interlock.policies.plan import (
     FLAGGED,
     HIT,
     LABELLED_RATIOS,
+    LOSSES,
     SELECTED,
     UNDECIDABLE,
     UNDECIDED,
@@ -25,12 +26,13 @@ from interlock.policies.plan import (
     Series,
     audit_cell,
 )
-from interlock.streams import ratios, ratios_labelled
+from interlock.streams import means, ratios, ratios_labelled
 from interlock.streams.batch import Predictions
 from interlock.streams.classes import Classes
+from interlock.streams.means import stated
 from interlock.streams.names import Names, slice_codes
 from interlock.streams.scoring import Scores
-from interlock.streams.tally import NO_COHORT, Ints, OpenCounts, grouped
+from interlock.streams.tally import NO_COHORT, Ints, OpenCounts, grouped, tabulate
 
 Mask = NDArray[np.bool_]
 
@@ -63,8 +65,7 @@ def probabilities(batch: Predictions) -> Ints:
 
     The score; for an event without one, the probability of its top class.
     """
-    p = np.where(np.isnan(batch.score), batch.top_probability, batch.score)
-    return np.where(np.isnan(p), -1, np.round(np.where(np.isnan(p), 0.0, p) * FIXED)).astype(np.int64)
+    return means.fixed(np.where(np.isnan(batch.score), batch.top_probability, batch.score))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,12 @@ class Counter:
             if series.kind in ratios.KINDS:
                 self._ratio(into, place, at, ratios.counts(series, chunk.batch, chunk.scores, where), counted)
                 continue
-            if series.kind in LABELLED_RATIOS:
+            if series.kind in (*LABELLED_RATIOS, *LOSSES, Kind.AUROC):
                 self._due(into, place, at, where, counted)
+                continue
+            if series.kind is Kind.MEAN:
+                counted.inside[place] = where == TRUE
+                self._mean(into, place, at, where)
                 continue
             counted.inside[place] = self._counts(series, chunk, where == TRUE)
             if series.kind is Kind.NEVER:
@@ -131,10 +136,26 @@ class Counter:
     def _due(
         self, into: OpenCounts, place: int, at: tuple[Chunk, Groups], where: NDArray[np.int8], counted: Counted
     ) -> None:
-        due = ratios_labelled.due(self._plan, self._plan.series[place], at[0].classes, where)
+        chunk, series = at[0], self._plan.series[place]
+        if series.kind in LABELLED_RATIOS:
+            due = ratios_labelled.due(self._plan, series, chunk.classes, where)
+        else:
+            due = means.due(means.known(series, chunk.batch.columns, chunk.p), where)
         counted.inside[place] = due.counted
         for cell, rows in due.cells.items():
             self._count(into, place, at, rows, cell)
+
+    def _mean(self, into: OpenCounts, place: int, at: tuple[Chunk, Groups], where: NDArray[np.int8]) -> None:
+        chunk, groups = at
+        for rows, cell, weight in means.of_field(self._plan.series[place], chunk.batch.columns, where):
+            if isinstance(cell, int):
+                self._count(into, place, at, rows, cell)
+            elif rows.any():
+                (group, cells), sums = tabulate(
+                    [groups.group[rows], cell[rows]], [] if weight is None else [weight[rows]]
+                )
+                pane, version, slices = (key[group] for key in groups.keys)
+                into.add((pane, NO_COHORT, place, version, slices, cells), sums[-1])
 
     def _where(self, series: Series, chunk: Chunk) -> NDArray[np.int8]:
         if series.where is None:
@@ -146,7 +167,7 @@ class Counter:
         if series.kind is Kind.RECALL:
             return where & chunk.scores.scored
         if series.kind is Kind.ECE:
-            where = where & (chunk.p >= 0)
+            where = where & (stated(series, chunk.batch.columns, chunk.p) >= 0)
             if series.high_impact:
                 where = where & among(chunk.batch.columns["decision"], self._plan.policy.high_impact)
         return where

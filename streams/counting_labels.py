@@ -1,7 +1,7 @@
 """Labels into counts: which cells of which series a joined pair adds to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,26 +9,33 @@ from numpy.typing import NDArray
 from interlock.detectors.ece import micro_bin
 from interlock.policies.plan import (
     CONFIRMED,
+    ERRORS,
     LABELLED_RATIOS,
     LABELS,
+    LOSSES,
     MISSED,
     REVIEWED,
     SETTLED,
     Kind,
     Plan,
+    Series,
     audit_cell,
 )
-from interlock.streams import ratios_labelled
+from interlock.streams import means, ratios_labelled
 from interlock.streams.classes import Classes
 from interlock.streams.counting import FIXED, Mask
+from interlock.streams.labels import NO_CLASS, class_hash
 from interlock.streams.tally import Ints, OpenCounts, tabulate
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """m joined pairs: panes of arrival and of the prediction, version code, p (or -1), y in {-1, 0, 1}, OOD verdict.
 
-    `said` and `meant` are the classes of the prediction and of the label.
+    `said` and `meant` are the classes of the prediction and of the label; `guess` and `truth` float64[m] their numbers
+    (NaN: none); `stated` int64[m] the probability of the class that a series names, by its position.
     """
 
     arrival: Ints
@@ -42,6 +49,9 @@ class Labelled:
     level: NDArray[np.int8]
     said: Classes
     meant: Classes
+    guess: Floats
+    truth: Floats
+    stated: Mapping[int, Ints]
 
 
 def count_pairs(plan: Plan, pairs: Labelled, slices: Mapping[int, Ints], into: OpenCounts) -> None:
@@ -54,13 +64,43 @@ def count_pairs(plan: Plan, pairs: Labelled, slices: Mapping[int, Ints], into: O
         if kind is Kind.EVENTS:
             _pairs(into, place, (pairs, codes), inside, LABELS)
         elif kind is Kind.ECE:
-            _reliability(into, place, (pairs, codes), inside & (pairs.y >= 0))
+            p, y = judged(plan.series[place], place, pairs)
+            _reliability(into, place, (replace(pairs, p=p, y=y), codes), inside & (y >= 0))
+        elif kind in (*LOSSES, Kind.AUROC):
+            _means(into, (place, plan.series[place]), (pairs, codes), inside)
         elif kind in LABELLED_RATIOS:
             found = ratios_labelled.settled(plan, plan.series[place], pairs.said, pairs.meant)
             for cell, rows in found.items():
                 _pairs(into, place, (pairs, codes), inside & rows, cell)
         else:
             _reviews(into, place, (pairs, codes), inside & (pairs.ood >= 0))
+
+
+def judged(series: Series, place: int, pairs: Labelled) -> tuple[Ints, NDArray[np.int8]]:
+    """Return the probability that a series judges and whether it came true: p int64[m], y int8[m] in {-1, 0, 1}."""
+    if series.named is None:
+        return pairs.p, pairs.y
+    label = pairs.meant.name
+    same = (label == np.uint64(class_hash(series.named))).astype(np.int8)
+    return pairs.stated[place], np.where(label == NO_CLASS, np.int8(-1), same)
+
+
+def _means(into: OpenCounts, series: tuple[int, Series], where: tuple[Labelled, Ints], inside: Mask) -> None:
+    """Count losses, or scores by label, in bins."""
+    (place, of), (pairs, codes) = series, where
+    said, meant = pairs.guess, pairs.truth
+    if of.kind not in ERRORS:
+        p, y = judged(of, place, pairs)
+        said, meant = np.where(p < 0, np.nan, p / FIXED), np.where(y < 0, np.nan, y)
+    found = means.of_scores(said, meant) if of.kind is Kind.AUROC else means.of_losses(of, said, meant)
+    for counted, cell, weight in found:
+        rows = inside & counted
+        if isinstance(cell, int):
+            _pairs(into, place, where, rows, cell)
+        elif rows.any():
+            keys = [pairs.arrival[rows], pairs.cohort[rows], pairs.version[rows], codes[rows], cell[rows]]
+            keys, sums = tabulate(keys, [] if weight is None else [weight[rows]])
+            into.add((keys[0], keys[1], place, *keys[2:]), sums[-1])
 
 
 def _pairs(into: OpenCounts, place: int, where: tuple[Labelled, Ints], rows: Mask, cell: int) -> None:

@@ -21,6 +21,9 @@ PREDICTION = {"version": "i4", "p": "i8", "top": "u8", "marks": "u1", "level": "
 CLASSES = {"says": "i1", "said": "u8"}, {"means": "i1"}
 """What is remembered of both beyond that, where classes are judged."""
 
+NUMBERS = {"guess": "f8"}, {"truth": "f8"}
+"""What is remembered of both beyond that, where numbers are judged."""
+
 OUTCOME = {"y": "i1", "label": "u8", "ood": "i1", "met": "?"}
 """What is remembered of an outcome until its prediction comes."""
 
@@ -67,10 +70,16 @@ class Horizons:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a plan needs remembered: each prediction's slice in the joined series at these positions; classes."""
+    """What a plan needs remembered of each prediction besides what all need.
+
+    `slices`: its slice in the joined series at these positions; `classes`, `numbers`: what it says, and its label; `stated`:
+    the probability of the class that the series at these positions name.
+    """
 
     slices: tuple[int, ...] = ()
     classes: bool = False
+    numbers: bool = False
+    stated: tuple[int, ...] = ()
 
 
 class Join:
@@ -84,8 +93,10 @@ class Join:
         self.joins, self.patient = joins, patient
         self.horizons = Horizons.of(policy, joins=joins)
         made, said = CLASSES if kept.classes else ({}, {})
-        self.predictions = Store(PREDICTION | made | {f"slice{place}": "i4" for place in kept.slices})
-        self.outcomes = Store(OUTCOME | said)
+        guess, truth = NUMBERS if kept.numbers else ({}, {})
+        by_series = {f"slice{place}": "i4" for place in kept.slices} | {f"stated{place}": "i8" for place in kept.stated}
+        self.predictions = Store(PREDICTION | made | guess | by_series)
+        self.outcomes = Store(OUTCOME | said | truth)
         self._sweep = {"predictions": SWEEP, "outcomes": SWEEP}
 
     def admit_predictions(self, ids: Ids, times: Times) -> Admitted:

@@ -12,35 +12,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interlock.policies.plan import LABELLED, ORPHANS, Kind, Plan
+from interlock.policies.plan import ORPHANS, Plan
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions
-from interlock.streams.classes import Classes, predicted, signs_of
+from interlock.streams.classes import Classes, predicted
 from interlock.streams.clock import BEGINNING, Clock, Times
 from interlock.streams.counting import Chunk, Counter, probabilities
-from interlock.streams.counting_labels import Labelled, count_pairs
+from interlock.streams.counting_labels import count_pairs
 from interlock.streams.exemplars import Explainer
-from interlock.streams.join import Join, Kept, Pairs
-from interlock.streams.labels import NO_CLASS, class_hashes, positives, top_classes
+from interlock.streams.join import Join, Pairs
 from interlock.streams.names import OVERFLOW, Names, distinct
+from interlock.streams.remembering import kept, labelled, remember, remember_labels
 from interlock.streams.scoring import Scorer
 from interlock.streams.tally import CHAINS, NO_COHORT, CodeTables, Ints, OpenCounts, TallyRecord, local_record, tabulate
 
 TOPICS = ("predictions", "outcomes", "abuse")
-
-FLAGGED, SELECTED = 1, 2
-"""Bits of a remembered prediction's `marks`."""
 
 MOST_VERSIONS = 4096
 """Pairs of model and version that a shard tells apart; later versions of a model are counted as one."""
 
 MOST_CATEGORIES = 1024
 """Categories of abuse that a shard tells apart."""
-
-JOINED_KINDS = (Kind.EVENTS, *LABELLED)
-
-
-NOWHERE = Classes(np.zeros(0, np.int8), np.zeros(0, np.uint64))
-"""The classes of a plan that asks for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +64,15 @@ class Shard:
 
     def __init__(self, number: int, plan: Plan, scorer: Scorer, *, patient: bool = False) -> None:
         """Start before the first event; `patient` as in `Join`."""
-        joined = [place for place, series in enumerate(plan.series) if series.kind in JOINED_KINDS]
         self.number, self.plan = number, plan
         self.clocks = {topic: Clock(plan.policy.lateness) for topic in TOPICS}
-        kept = Kept(tuple(joined), classes=plan.classifies)
-        self.join = Join(plan.policy, kept, joins=plan.joins, patient=patient)
+        self._kept = kept(plan)
+        self.join = Join(plan.policy, self._kept, joins=plan.joins, patient=patient)
         self.open = {chain: OpenCounts() for chain in CHAINS}
         self.through: dict[str, int] = {}
         self.versions: dict[tuple[str, str], int] = {}
         self.names, self.categories = Names(), Names(MOST_CATEGORIES)
         self.counters: Counters[str] = Counters()
-        self._joined = joined
         self._scorer = scorer
         self._counter = Counter(plan, len(scorer.probabilities), self.names)
         self._explainer = Explainer(plan, scorer, self.names)
@@ -116,7 +105,7 @@ class Shard:
             self.counters["revision_ignored"] += int(revised.sum())
             self.counters["duplicate"] += int((~admitted.fresh & ~revised).sum())
             self.counters["late"] += int((times.late & admitted.fresh).sum())
-            self._remember_labels(batch.take(admitted.fresh), admitted.rows)
+            remember_labels(self.join, self.plan, batch.take(admitted.fresh), admitted.rows)
             pairs, repeats = self.join.meet_predictions(admitted.rows)
             self.counters["duplicate"] += repeats
             self.counters["outcomes"] += len(admitted.rows) - repeats
@@ -189,7 +178,8 @@ class Shard:
         opened.exemplars += broken + self._explainer.oddities(chunk, times.effective, counted)
         output.triggers += [Trigger(x.reason, *x.version, x.ts, x.event_id, self.number) for x in broken]
         if self.plan.joins:
-            self._remember(chunk, rows, {p: np.where(counted.inside[p], counted.slices[p], -1) for p in self._joined})
+            slices = {p: np.where(counted.inside[p], counted.slices[p], -1) for p in self._kept.slices}
+            remember(self.join, self.plan, chunk, rows, slices)
             self._count_pairs(self.join.meet_outcomes(rows))
 
     def _classes(self, batch: Predictions) -> Classes | None:
@@ -197,48 +187,10 @@ class Shard:
             return None
         return predicted(batch, self.plan.policy.labels.positive_values, self.plan.predicted)
 
-    def _remember(self, chunk: Chunk, rows: Ints, slices: dict[int, Ints]) -> None:
-        store, scores = self.join.predictions, chunk.scores
-        store["version"][rows] = chunk.version
-        store["p"][rows] = chunk.p
-        store["top"][rows] = top_classes(chunk.batch.top, chunk.rows(), ~np.isnan(chunk.batch.score))
-        store["marks"][rows] = FLAGGED * scores.flagged + SELECTED * scores.selected
-        store["level"][rows] = scores.level
-        if chunk.classes is not None:
-            store["says"][rows], store["said"][rows] = chunk.classes.positive, chunk.classes.name
-        for place, codes in slices.items():
-            store[f"slice{place}"][rows] = codes
-
-    def _remember_labels(self, batch: Outcomes, rows: Ints) -> None:
-        store = self.join.outcomes
-        store["y"][rows] = positives(batch.label, self.plan.policy.labels.positive_values)
-        store["label"][rows] = class_hashes(batch.label)
-        store["ood"][rows] = batch.confirmed_ood
-        if self.plan.classifies:
-            store["means"][rows] = signs_of(batch.label, self.plan.policy.labels.positive_values)
-
     def _count_pairs(self, pairs: Pairs) -> None:
-        p, o = pairs.prediction, pairs.outcome
-        if not len(p):
-            return
-        made, said, tick = self.join.predictions, self.join.outcomes, self.plan.tick
-        self.counters["joined"] += len(p)
-        top, marks, label = made["top"][p], made["marks"][p], said["label"][o]
-        labelled = Labelled(
-            np.maximum(made["e"][p], said["e"][o]) // tick,
-            made["e"][p] // tick,
-            made["version"][p].astype(np.int64),
-            made["p"][p],
-            np.where((top == NO_CLASS) | (label == NO_CLASS), said["y"][o], top == label).astype(np.int8),
-            said["ood"][o],
-            (marks & FLAGGED) != 0,
-            (marks & SELECTED) != 0,
-            made["level"][p],
-            Classes(made["says"][p], made["said"][p]) if self.plan.classifies else NOWHERE,
-            Classes(said["means"][o] if self.plan.classifies else NOWHERE.positive, label),
-        )
-        slices = {place: made[f"slice{place}"][p].astype(np.int64) for place in self._joined}
-        count_pairs(self.plan, labelled, slices, self.open["joined"])
+        if len(pairs.prediction):
+            self.counters["joined"] += len(pairs.prediction)
+            count_pairs(self.plan, *labelled(self.join, self.plan, pairs), self.open["joined"])
 
     def _version(self, batch: Predictions) -> Ints:
         """Return the code of each row's model and version."""
