@@ -39,7 +39,7 @@ def log_loss(p: Floats, y: Floats) -> Floats:
 def within(values: Floats, span: Span) -> tuple[Ints, NDArray[np.bool_]]:
     """Return where values lie in a span (low, high), int64 from 0 to SCALE, and which had to be moved to its ends."""
     low, high = span
-    share = np.clip((values - low) / (high - low), 0.0, 1.0)
+    share = (np.clip(values, low, high) - low) / (high - low)
     return np.rint(share * SCALE).astype(np.int64), (values < low) | (values > high)
 
 

@@ -1,5 +1,6 @@
 """How means read their counts: values, or losses, in bins over their range; and the AUROC, a mean over pairs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -125,8 +126,10 @@ class MeanMeasure:
         return self._scaled(low), self._scaled(high)
 
     def details(self, row: Ints) -> dict[str, object]:
-        """Return how many values were counted, how many lay beyond the span, and what could not be decided."""
-        told: dict[str, object] = {"n": int(self.n(row[None])[0]), "clipped": int(row[COLUMNS[CLIPPED]])}
+        """Return the span, how many values were counted, how many lay beyond it, and what could not be decided."""
+        low, high = self._slo.span
+        ends = [low, math.sqrt(high) if self._slo.resolved_indicator == "rmse" else high]
+        told: dict[str, object] = {"range": ends, "n": int(self.n(row[None])[0]), "clipped": int(row[COLUMNS[CLIPPED]])}
         told["undecided"] = int(row[COLUMNS[UNDECIDED]])
         labels = {name: int(row[COLUMNS[cell]]) for name, cell in (("due", DUE), ("found", FOUND))}
         return told | (labels if self._labelled else {})
@@ -181,8 +184,7 @@ class AurocMeasure(MeanMeasure):
         """Return labels by class, and what could not be decided."""
         negatives, positives = (int(part.sum()) for part in self._classes(row[None]))
         told = super().details(row) | {"positives": positives, "negatives": negatives}
-        del told["clipped"]
-        return told
+        return {name: value for name, value in told.items() if name not in ("clipped", "range")}
 
     def faultless(self, row: Ints) -> Ints:
         """Return the same labels, all negatives with the lowest score and all positives with the highest."""

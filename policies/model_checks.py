@@ -165,15 +165,17 @@ def _conditions(loc: Loc, slo: Slo) -> Iterator[Finding]:
 def _bounds(loc: Loc, slo: Slo) -> Iterator[Finding]:
     """Yield what is wrong with the keys that bound a mean: evidence about one without a bound is impossible."""
     name = slo.resolved_indicator
-    place = (*loc, "indicator" if slo.indicator else "name")
     if name in ("mae", "rmse") and slo.cap is None:
-        text = f"found the indicator {name} without `cap`; expected what one error counts as at most, such as cap: 100"
-        yield Finding(place, text)
+        text = (
+            f"found none, which the indicator {name} needs; expected what one error counts as at most, such as cap: 100"
+        )
+        yield Finding((*loc, "cap"), text)
     if name not in CAPPED and slo.cap is not None:
         yield Finding((*loc, "cap"), f"found cap; expected none, since it belongs to {', '.join(CAPPED)}, not {name}")
     for key, value, example in (("field", slo.field, "features.amount"), ("range", slo.range_, "[0, 1000]")):
         if name == "mean" and value is None:
-            yield Finding(place, f"found the indicator mean without `{key}`; expected it, such as {key}: {example}")
+            text = f"found none, which the indicator mean needs; expected one, such as {key}: {example}"
+            yield Finding((*loc, key), text)
         elif name != "mean" and value is not None:
             yield Finding(
                 (*loc, key), f"found {key}; expected none, since it belongs to the indicator mean, not {name}"

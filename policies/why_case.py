@@ -169,12 +169,22 @@ def told(verdict: Verdict) -> Policy | None:
         "window": "rolling" if never else show_duration(width),
         "action_on_breach": "notify",
         "dispersion": verdict.evidence.get("dispersion"),
+        **_bounds(verdict),
     }
     try:
         policy = Policy.model_validate({"slos": [promise]})
     except ValidationError:
         return None
-    return policy if policy.slos[0].resolved_indicator in INDICATORS else None
+    known = policy.slos[0].resolved_indicator in INDICATORS
+    return policy if known and (policy.slos[0].spec.kind != "mean" or 0 < policy.slos[0].limit < 1) else None
+
+
+def _bounds(verdict: Verdict) -> dict[str, object]:
+    """Return the bounds of a mean as a policy writes them: its range, or the cap of its losses."""
+    ends = verdict.evidence.get("range")
+    if not isinstance(ends, list):
+        return {}
+    return {"range": ends} if verdict.slo.startswith("mean") else {"cap": ends[1]}
 
 
 def _audited(verdict: Verdict) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from interlock.policies.why_case import Case, number
 from interlock.policies.why_words import many, odds, place, span, when
 from interlock.policies.why_words import number as shown
 
-SILENT = frozenset({"from", "value", "log_e"})
+SILENT = frozenset({"from", "value", "log_e", "range"})
 
 
 @dataclass(frozen=True, slots=True)

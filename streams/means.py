@@ -84,16 +84,13 @@ def of_scores(said: Floats, meant: Floats) -> Cells:
 
 
 def _loss(kind: Kind, said: Floats, meant: Floats) -> Floats:
-    match kind:
-        case Kind.BRIER:
-            return brier(said, meant)
-        case Kind.LOG_LOSS:
-            return log_loss(said, meant)
-        case Kind.MAE:
-            return np.abs(said - meant)
-        case _:
-            with np.errstate(over="ignore"):  # an error beyond 1e154 counts as the cap
-                return (said - meant) ** 2
+    if kind is Kind.BRIER:
+        return brier(said, meant)
+    if kind is Kind.LOG_LOSS:
+        return log_loss(said, meant)
+    with np.errstate(over="ignore"):  # an error beyond all doubles counts as the cap
+        error = np.abs(said - meant)
+        return error if kind is Kind.MAE else error * error
 
 
 def _binned(series: Series, values: Floats, rows: Mask) -> Cells:

@@ -61,7 +61,7 @@ def test_evidence_from_bins_is_never_above_that_of_the_values_and_little_below(
 
 @given(parts=st.lists(values, min_size=1, max_size=4))
 def test_adding_bins_adds_evidence_and_keeps_the_sum_of_values(parts: list[list[int]]) -> None:
-    n, total = (sum(x) for x in zip(*(bins(part) for part in parts), strict=True))
+    n, total = (np.sum(x, axis=0) for x in zip(*(bins(part) for part in parts), strict=True))
     whole = bins([x for part in parts for x in part])
 
     assert np.array_equal(n, whole[0])
@@ -118,7 +118,8 @@ def test_losses_are_those_of_the_textbook_and_infinite_ones_are_clipped() -> Non
 
 def counts(negatives: list[int], positives: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Counts of scores, by bin, int64[1, 64] each."""
-    return tuple(np.bincount(part, minlength=losses.BINS).astype(np.int64)[None] for part in (negatives, positives))
+    first, second = (np.bincount(part, minlength=losses.BINS).astype(np.int64)[None] for part in (negatives, positives))
+    return first, second
 
 
 scores = st.lists(st.integers(0, 7), min_size=1, max_size=4)
