@@ -1,6 +1,6 @@
 """Tables of features through the product's own way: rows to events, events to a reference, a reference to scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from interlock.streams.reference import Reference
 START = 1_700_006_400_000
 """A whole hour."""
 
-Table = Mapping[str, Sequence[Any]]
+Table = Mapping[str, Any]
+"""Columns by name: sequences of equal length."""
 
 
 def named(values: np.ndarray) -> Table:

@@ -1,7 +1,7 @@
 """One SLO of one model, judged pane by pane: slots, evidence, alarms, window; verdicts and controls out."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.policies.alarm import Alarms, Change, Transition
-from interlock.policies.causes import Exemplar
+from interlock.policies.causes import Causes, Exemplar
 from interlock.policies.context import Context
 from interlock.policies.controls import Cause, Controls, ReleaseCommand, Scope
 from interlock.policies.measures import Measure
@@ -27,7 +27,7 @@ Known = tuple[float, float | None, float | None, int, float | None]
 """What is known of one slot: value (NaN: none), the ends of its interval, events, label coverage."""
 
 
-PARTS = ("slots", "measure", "alarms", "window", "controls")
+PARTS = ("slots", "measure", "alarms", "window", "controls", "causes")
 """What a machine is made of, each with a snapshot of its own."""
 
 
@@ -63,7 +63,7 @@ class Machine:
         self.window = PaneWindow(len(self.slots), measure.width, context.window_panes)
         self.controls = Controls(context.owner, self.describe)
         self.shown: dict[int, State] = {}
-        self.exemplars: dict[int, list[tuple[int, int, str, str]]] = {}
+        self.causes = Causes(context.window_panes)
         self.changes: list[Transition] = []
         self._led: set[str] = set()
         self._scopes: dict[str | None, dict[str, str]] = {}
@@ -252,33 +252,33 @@ class Machine:
 
     def story(self, slot: int, row: Ints) -> Story:
         """Return what one slot's evidence is told from; `row` are its window's sums."""
-        return Story(self.context, self.measure, self.alarms, self.window, slot, row, self.exemplars.get(slot, []))
+        return Story(self.context, self.measure, self.alarms, self.window, slot, row, self.causes)
 
     @property
     def pending(self) -> bool:
         """Whether an alarm has changed since the last verdict."""
         return bool(self.changes)
 
-    def explain(self, cause: Exemplar) -> None:
-        """Keep a causing event: those of a slice's newest panes, the smallest keys of each."""
-        kept = self.exemplars.setdefault(self.slots.slot(cause.slice), [])
-        kept.append((-cause.pane, cause.key, cause.event_id, cause.reason))
-        kept.sort()
-        del kept[8:]
+    def explain(self, pane: int, found: Sequence[Exemplar]) -> None:
+        """Keep what caused the hits of the pane that was judged last."""
+        self.causes.take(pane, found, self.slots.slot)
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state between two panes, as plain values and arrays."""
         parts = {name: getattr(self, name).snapshot() for name in PARTS}
-        shown = {"shown": dict(self.shown), "exemplars": {s: list(x) for s, x in self.exemplars.items()}}
         changes = [(c.slot, c.change.value) for c in self.changes]
-        return parts | shown | {"changes": changes, "pooled": self.pooled.copy(), "led": sorted(self._led)}
+        return parts | {
+            "shown": dict(self.shown),
+            "changes": changes,
+            "pooled": self.pooled.copy(),
+            "led": sorted(self._led),
+        }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same context."""
         for name in PARTS:
             getattr(self, name).restore(saved[name])
         self.shown = dict(saved["shown"])
-        self.exemplars = {slot: [(a, b, c, d) for a, b, c, d in kept] for slot, kept in saved["exemplars"].items()}
         self.changes = [Transition(slot, Change(change)) for slot, change in saved["changes"]]
         self.pooled, self._led = np.array(saved["pooled"], np.int64), set(saved["led"])
 
@@ -295,5 +295,5 @@ class Machine:
                 self.window.forget(slot)
                 self.measure.restart(np.arange(len(self.slots)) == slot)
                 self.shown.pop(slot, None)
-                self.exemplars.pop(slot, None)
+                self.causes.drop(slot)
         return freed

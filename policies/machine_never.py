@@ -1,6 +1,6 @@
 """`never_event_violations`: one confirmed violation breaches at once, and only a person lets go."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,10 +60,11 @@ class NeverMachine:
         """Whether anything waits for a verdict: nothing does, a violation comes with its pane's counts."""
         return False
 
-    def explain(self, cause: Exemplar) -> None:
-        """Take in a violation by name; the earliest since the release is the cause."""
-        ledger, found = self._ledger(cause.version[1]), (cause.ts, cause.event_id, cause.reason)
-        ledger.broken = min(ledger.broken or found, found)
+    def explain(self, pane: int, found: Sequence[Exemplar]) -> None:  # noqa: ARG002 - of a rule, the time says enough
+        """Take in violations by name; the earliest since the release is the cause."""
+        for cause in found:
+            ledger, named = self._ledger(cause.version[1]), (cause.ts, cause.event_id, cause.reason)
+            ledger.broken = min(ledger.broken or named, named)
 
     def trigger(self, version: str, ts: int, event_id: str, rule: str) -> list[Control]:
         """Return the control of a violation that has just arrived, ahead of its pane; none if it is engaged already.

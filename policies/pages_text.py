@@ -12,6 +12,14 @@ from interlock.records import Control
 MOST = 2000
 """Characters of one part of a page: slices, causes and ids are named by whoever sends events."""
 
+HITS = {
+    "ood_rate": "flagged",
+    "unseen_rate": "with a value never seen",
+    "missing_rate": "with a feature missing",
+    "range_violations": "with a number out of its range",
+}
+"""What the hits of an indicator are, whose causes are told."""
+
 MODES = {
     "throttled": "throttled (its traffic is limited)",
     "human_review": "human_review (people decide)",
@@ -143,9 +151,12 @@ def _causes(what: What) -> str:
         return ""
     if what.never:
         return f"never-event {what.first[0]}"
-    evidence = what.control.evidence
-    causes = ", ".join(f"{one['reason']} ({one['n']})" for one in evidence.get("causes") or ())
-    return f"of the {_many(len(evidence.get('events') or ()), 'event')} named: {causes}" if causes else ""
+    causes = ", ".join(f"{one['reason']} ({one['n']:,})" for one in what.control.evidence.get("causes") or ())
+    if not causes:
+        return ""
+    hits, how = what.stretch.get("hits"), HITS.get(what.slo.resolved_indicator if what.slo else "", "that count")
+    told = f"of {hits:,} events {how}" if isinstance(hits, int) else f"of the events {how}"
+    return f"{told} in {place(what.control.scope)}: {causes}"
 
 
 def _events(what: What) -> str:

@@ -1,14 +1,14 @@
 """What a verdict and a control tell people: the stretch that broke the target, causing events by name, what is missing."""
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interlock.policies.alarm import Alarms, Change
+from interlock.policies.causes import Causes
 from interlock.policies.context import Context
 from interlock.policies.measures import Measure
 from interlock.policies.window import PaneWindow
@@ -26,7 +26,7 @@ NEEDS_REFERENCE = {
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Where the evidence of one slot lies: its window's sums `row` int64[width]; exemplars (-pane, key, id, reason)."""
+    """Where the evidence of one slot lies: its window's sums `row` int64[width], and the causes."""
 
     context: Context
     measure: Measure
@@ -34,7 +34,7 @@ class Story:
     window: PaneWindow
     slot: int
     row: Ints
-    exemplars: Sequence[tuple[int, int, str, str]]
+    causes: Causes
 
 
 def evidence(story: Story, state: State) -> dict[str, object]:
@@ -49,16 +49,17 @@ def evidence(story: Story, state: State) -> dict[str, object]:
     }
     if state in ("breached", "at_risk"):
         told |= _worst(story)
-    if story.exemplars:
-        told["causes"] = [{"reason": r, "n": n} for r, n in _reasons(story.exemplars)]
-        told["events"] = [event for _, _, event, _ in story.exemplars]
+    told |= story.causes.told(story.slot, _since(story, told))
     reason = _missing(story, state)
     return told | ({"reason": reason} if reason else {})
 
 
-def _reasons(exemplars: Sequence[tuple[int, int, str, str]]) -> list[tuple[str, int]]:
-    counted = Counter(reason for *_, reason in exemplars)
-    return sorted(counted.items(), key=lambda one: (-one[1], one[0]))
+def _since(story: Story, told: Mapping[str, object]) -> int:
+    """Return the first pane whose causes are told: of the stretch that is shown, else of the window."""
+    stretch = told.get("stretch")
+    if isinstance(stretch, Mapping):
+        return int(stretch["from"]) // story.context.pane_ms
+    return story.window.held[0].pane if story.window.held else 0
 
 
 def _worst(story: Story) -> dict[str, object]:

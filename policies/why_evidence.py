@@ -169,5 +169,6 @@ def _clustered(found: Evidence) -> str:
 
 
 def _causes(found: Evidence) -> str:
-    causes = ", ".join(f"{one.get('reason')} ({one.get('n')})" for one in found.causes)
-    return f"Causes among the events named: {causes}." if causes else ""
+    causes = ", ".join(f"{one.get('reason')} ({one.get('n'):,})" for one in found.causes)
+    since = "since the stretch began" if found.stretch else "in the window"
+    return f"Causes {since}, by events: {causes}." if causes else ""

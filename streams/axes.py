@@ -13,7 +13,7 @@ from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
 from interlock.records import Control
 from interlock.streams.feed import Feed, Legend, Part, Rows, by_slice
-from interlock.streams.tally import COHORT, COUNT, NO_COHORT, PANE, VERSION, Ints
+from interlock.streams.tally import COHORT, COUNT, NO_COHORT, PANE, VERSION, Ints, fewest
 from interlock.streams.voice import Voice
 
 NOTHING: dict[str, Ints] = {}
@@ -67,8 +67,9 @@ class ArrivalAxis:
         parts = self.feed.take(pane)
         self._busy = pane if parts else self._busy
         self.machine.judge(pane, self._read(parts) if parts else NOTHING)
-        for one in sorted(self.feed.causes.pop(pane, [])):
-            self.machine.explain(one)
+        causes = self.feed.causes.pop(pane, [])
+        if causes:
+            self.machine.explain(pane, fewest(causes))
         return self._voice.say(Moment(pane, pane), news=bool(parts) or self.machine.pending)
 
     def release(self, command: ReleaseCommand) -> list[Control]:

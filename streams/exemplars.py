@@ -1,5 +1,6 @@
-"""Causing events by name: a few per pane and slice, chosen by keyed hash, so that a page can say what it was."""
+"""What caused the hits of a pane and slice: how many have which reason, and a few events by name, so that a page can tell."""
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,8 +8,10 @@ from numpy.typing import NDArray
 
 from interlock.policies.causes import Exemplar
 from interlock.policies.plan import Kind, Plan
+from interlock.streams.batch import Predictions
 from interlock.streams.counting import Chunk, Counted
 from interlock.streams.names import Names
+from interlock.streams.reasons import Reasons
 from interlock.streams.scoring import Scorer
 from interlock.streams.tally import EXEMPLARS, Ints
 
@@ -30,26 +33,32 @@ class Explainer:
         found = []
         for place, mask in counted.violations.items():
             rows = np.flatnonzero(mask)
-            rule = self._plan.series[place].rule
-            found += self._exemplars(place, chunk, ts, (rows, counted.slices[place], [rule] * len(rows)))
+            reasons = Reasons(np.zeros(len(rows), np.intp), [self._plan.series[place].rule])
+            found += self._events(place, chunk, ts, (rows, counted.slices[place], reasons))
         return found
 
     def oddities(self, chunk: Chunk, ts: Ints, counted: Counted) -> list[Exemplar]:
-        """Return some hits of each ratio that a feature can explain, with that feature."""
+        """Return, of each ratio that a feature can explain, how many hits have which reason, and some of the hits."""
         found = []
         for place, series in enumerate(self._plan.series):
             if series.kind in EXPLAINED:
-                rows = smallest(chunk, counted.slices[place], np.flatnonzero(counted.hits[place]))
-                reasons = self._reasons(series.kind, chunk, rows)
-                found += self._exemplars(place, chunk, ts, (rows, counted.slices[place], reasons))
+                rows, slices = np.flatnonzero(counted.hits[place]), counted.slices[place]
+                if len(rows):
+                    reasons = self._reasons(series.kind, chunk, rows)
+                    found += self._counts(place, chunk, (rows, slices, reasons))
+                    kept = np.isin(rows, smallest(chunk, slices, rows))
+                    some = Reasons(reasons.codes[kept], reasons.texts)
+                    found += self._events(place, chunk, ts, (rows[kept], slices, some))
         return found
 
-    def _reasons(self, kind: Kind, chunk: Chunk, rows: Rows) -> list[str]:
+    def _reasons(self, kind: Kind, chunk: Chunk, rows: Rows) -> Reasons:
         if kind in (Kind.MISSING, Kind.RANGE):
             return self._scorer.failing(chunk.batch, rows, outside=kind is Kind.RANGE)
+        if kind is Kind.UNSEEN:
+            return self._scorer.unfamiliar(chunk.batch, rows)
         return self._scorer.reasons(chunk.batch, rows)
 
-    def _exemplars(self, place: int, chunk: Chunk, ts: Ints, named: tuple[Rows, Ints, Sequence[str]]) -> list[Exemplar]:
+    def _events(self, place: int, chunk: Chunk, ts: Ints, named: tuple[Rows, Ints, Reasons]) -> list[Exemplar]:
         rows, slices, reasons = named
         batch = chunk.batch
         return [
@@ -59,12 +68,33 @@ class Explainer:
                 self._names.values[slices[row]],
                 int(batch.ids.h1[row]),
                 batch.ids.text(row),
-                reason,
+                reasons.texts[code],
                 int(ts[row]),
                 (batch.model.text(row), batch.version.text(row)),
             )
-            for row, reason in zip(rows.tolist(), reasons, strict=True)
+            for row, code in zip(rows.tolist(), reasons.codes.tolist(), strict=True)
         ]
+
+    def _counts(self, place: int, chunk: Chunk, named: tuple[Rows, Ints, Reasons]) -> list[Exemplar]:
+        """Return how many of these rows have which reason, per pane, version and slice."""
+        rows, slices, reasons = named
+        keys = np.stack([chunk.pane[rows], slices[rows], chunk.version[rows], reasons.codes])
+        groups, first, sizes = np.unique(keys, axis=1, return_index=True, return_counts=True)
+        said = zip(groups.T.tolist(), rows[first].tolist(), sizes.tolist(), strict=True)
+        return [self._count(place, chunk.batch, one, reasons.texts) for one in said]
+
+    def _count(
+        self, place: int, batch: Predictions, said: tuple[list[int], int, int], texts: Sequence[str]
+    ) -> Exemplar:
+        (pane, slice_code, _, code), row, n = said
+        version = batch.model.text(row), batch.version.text(row)
+        reason = texts[code]
+        return Exemplar(pane, place, self._names.values[slice_code], reason_key(reason), "", reason, 0, version, n)
+
+
+def reason_key(reason: str) -> int:
+    """Return what chooses among more reasons than are kept: the same wherever a reason comes up."""
+    return int.from_bytes(hashlib.blake2b(reason.encode(), digest_size=8).digest(), "little")
 
 
 def smallest(chunk: Chunk, slices: Ints, rows: Rows) -> Rows:

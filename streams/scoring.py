@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from interlock.detectors.conformal import audit_levels
 from interlock.policies.model import Policy
-from interlock.streams.batch import MISSING_CODE, Predictions
+from interlock.streams.batch import MISSING_CODE, UNSEEN_CODE, Predictions
 from interlock.streams.ids import select
+from interlock.streams.reasons import Namer, Reasons
 from interlock.streams.reference import Reference
 
 Mask = NDArray[np.bool_]
@@ -47,6 +48,7 @@ class Scorer:
         self._ood, self._reference, self._secret = policy.ood, reference, secret
         self._threshold = reference.calibration.threshold(policy.ood.flag_rate) if reference else 0
         self.probabilities = audit_probabilities(policy, reference)
+        self._namer = Namer(reference) if reference else None
         self._stratified = len(self.probabilities) > 1
         self._asked = {slo.resolved_indicator for slo in policy.slos_in_force}
 
@@ -94,24 +96,29 @@ class Scorer:
             selected[rows] = (drawn < limits[level[rows]]) | certain[level[rows]]
         return selected
 
-    def failing(self, batch: Predictions, rows: NDArray[np.intp], *, outside: bool) -> list[str]:
+    def failing(self, batch: Predictions, rows: NDArray[np.intp], *, outside: bool) -> Reasons:
         """Name the first feature that is missing in each of these rows, or outside its range."""
-        if self._reference is None:
-            return []
+        if self._reference is None or not len(rows):
+            return Reasons.of([""] * len(rows))
         part = batch.take(rows)
         found = beyond(part, self._reference.bounds) if outside else absent(part)
         word = "outside its range" if outside else "missing"
-        return [f"{self._reference.features[f]} {word}" for f in found.argmax(axis=0).tolist()] if len(rows) else []
+        features, codes = np.unique(found.argmax(axis=0), return_inverse=True)
+        return Reasons(codes, [f"{self._reference.features[f]} {word}" for f in features.tolist()])
 
-    def reasons(self, batch: Predictions, rows: NDArray[np.intp]) -> list[str]:
-        """Name what made each of these rows odd: `feature=value` for a category, the feature for a number."""
-        if self._reference is None:
-            return [OWN_SCORE] * len(rows)
-        scorer, names = self._reference.ood, self._reference.features
-        return [
-            _reason(batch, names[f], int(row), f - len(batch.numbers))
-            for row, f in zip(rows, scorer.reasons(batch.numbers, batch.categories, rows).tolist(), strict=True)
-        ]
+    def unfamiliar(self, batch: Predictions, rows: NDArray[np.intp]) -> Reasons:
+        """Name the first value that no reference row had in each of these rows."""
+        if self._reference is None or self._namer is None or not len(rows):
+            return Reasons.of([""] * len(rows))
+        first = (batch.categories[:, rows] == UNSEEN_CODE).argmax(axis=0) + len(batch.numbers)
+        return self._namer.named(batch, rows, first.astype(np.int32))
+
+    def reasons(self, batch: Predictions, rows: NDArray[np.intp]) -> Reasons:
+        """Name what made each of these rows odd: a feature with its value, or with the range that its number lies in."""
+        if self._reference is None or self._namer is None:
+            return Reasons.of([OWN_SCORE] * len(rows))
+        features = self._reference.ood.reasons(batch.numbers, batch.categories, rows)
+        return self._namer.named(batch, rows, features)
 
 
 def absent(batch: Predictions) -> Mask:
@@ -124,10 +131,6 @@ def beyond(batch: Predictions, bounds: NDArray[np.float64]) -> Mask:
     low, high = bounds[:, :, None]
     outside: Mask = (batch.numbers < low) | (batch.numbers > high)
     return outside
-
-
-def _reason(batch: Predictions, name: str, row: int, category: int) -> str:
-    return f"{name}={batch.category_text(category, row)}" if category >= 0 else name
 
 
 def audit_probabilities(policy: Policy, reference: Reference | None) -> tuple[float, ...]:

@@ -175,7 +175,7 @@ class Shard:
         opened = self.open["predictions"]
         counted = self._counter.predictions(chunk, opened)
         broken = self._explainer.violations(chunk, times.effective, counted)
-        opened.exemplars += broken + self._explainer.oddities(chunk, times.effective, counted)
+        opened.explain(broken + self._explainer.oddities(chunk, times.effective, counted))
         output.triggers += [Trigger(x.reason, *x.version, x.ts, x.event_id, self.number) for x in broken]
         if self.plan.joins:
             slices = {p: np.where(counted.inside[p], counted.slices[p], -1) for p in self._kept.slices}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any
 
@@ -18,8 +18,10 @@ PANE, COHORT, SERIES, VERSION, SLICE, CELL, COUNT = range(7)
 """Rows of a table of counts, int64[7, n]. COHORT is -1 where a count has no cohort."""
 
 NO_COHORT = -1
-EXEMPLARS = 8
-"""Causing events kept per pane, series, version and slice, so that a verdict can name some."""
+EXEMPLARS, REASONS = 8, 128
+"""Causing events, and reasons with their counts, kept per pane, series, version and slice: what a verdict can tell."""
+LOOSE = 4096
+"""Exemplars that may lie about before they are merged; no effect on results."""
 
 PREDICTIONS, JOINED, ABUSE = "predictions", "joined", "abuse"
 CHAINS = (PREDICTIONS, JOINED, ABUSE)
@@ -81,6 +83,7 @@ class OpenCounts:
 
     parts: list[Ints] = field(default_factory=list)
     exemplars: list[Exemplar] = field(default_factory=list)
+    _room: int = LOOSE
 
     def add(self, keys: Sequence[Ints | int], counts: Ints) -> None:
         """Add counts under pane, cohort, series, version, slice and cell (scalars spread)."""
@@ -91,6 +94,13 @@ class OpenCounts:
         self.parts.append(part)
         if len(self.parts) > 512:  # noqa: PLR2004 - bounds memory between closings; no effect on results
             self.parts = [self.merged()]
+
+    def explain(self, causes: Sequence[Exemplar]) -> None:
+        """Add causes."""
+        self.exemplars += causes
+        if len(self.exemplars) > self._room:
+            self.exemplars = list(fewest(self.exemplars))
+            self._room = LOOSE + 2 * len(self.exemplars)
 
     def merged(self) -> Ints:
         """Return all open counts as one table in a canonical order."""
@@ -126,20 +136,34 @@ plain_exemplar = attrgetter(*(part.name for part in fields(Exemplar)))
 
 def exemplar(saved: Sequence[Any]) -> Exemplar:
     """Return an exemplar from its fields."""
-    pane, series, piece, key, event_id, reason, ts, version = saved
-    return Exemplar(pane, series, piece, key, event_id, reason, ts, (version[0], version[1]))
+    pane, series, piece, key, event_id, reason, ts, version, n = saved
+    return Exemplar(pane, series, piece, key, event_id, reason, ts, (version[0], version[1]), n)
 
 
 def fewest(exemplars: Sequence[Exemplar]) -> tuple[Exemplar, ...]:
-    """Keep the EXEMPLARS of smallest key per pane, series, version and slice."""
+    """Keep the EXEMPLARS events and the REASONS reasons of smallest key per pane, series, version and slice.
+
+    Counts of one reason are added up. A reason that is kept has been kept wherever it was counted, so that its count is
+    whole: what is left out does not depend on partitions, chunks or order.
+    """
     kept: list[Exemplar] = []
-    room: dict[tuple[int, int, str, tuple[str, str]], int] = {}
-    for x in sorted(set(exemplars)):
-        place = (x.pane, x.series, x.slice, x.version)
+    room: dict[tuple[int, int, str, tuple[str, str], bool], int] = {}
+    for x in sorted({one for one in exemplars if not one.n} | set(_added(exemplars))):
+        place = (x.pane, x.series, x.slice, x.version, x.n > 0)
         room[place] = room.get(place, 0) + 1
-        if room[place] <= EXEMPLARS:
+        if room[place] <= (REASONS if x.n else EXEMPLARS):
             kept.append(x)
     return tuple(kept)
+
+
+def _added(exemplars: Sequence[Exemplar]) -> list[Exemplar]:
+    """Return one count for each reason of a pane, series, version and slice."""
+    total: dict[Exemplar, int] = {}
+    for x in exemplars:
+        if x.n:
+            alike = replace(x, n=0)
+            total[alike] = total.get(alike, 0) + x.n
+    return [replace(x, n=n) for x, n in total.items()]
 
 
 def local_record(shard: int, chain: str, span: tuple[int, int], closed: OpenCounts, names: "CodeTables") -> TallyRecord:

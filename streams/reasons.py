@@ -1,0 +1,111 @@
+"""Why an event is odd, in words that many events share: a feature with its value, or with the range the number lies in."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interlock.streams.batch import MISSING_CODE, UNSEEN_CODE, Predictions
+from interlock.streams.reference import Reference
+
+Rows = NDArray[np.intp]
+
+STEPS = (1.0, 2.0, 5.0, 10.0)
+"""Ranges are as wide as one of these times a power of ten, at most half a standard deviation."""
+FARTHEST = 8.0
+"""Standard deviations beyond which all numbers are one range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Of m events, `codes` intp[m] index `texts`, which are distinct."""
+
+    codes: NDArray[np.intp]
+    texts: Sequence[str]
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> "Reasons":
+        """Return the reasons of events by their texts."""
+        known: dict[str, int] = {}
+        codes = [known.setdefault(text, len(known)) for text in texts]
+        return cls(np.array(codes, np.intp), list(known))
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Ranges of one number: `width` each, numbered from `first` to `last`, and one beyond either end."""
+
+    width: float
+    first: int
+    last: int
+
+    @classmethod
+    def around(cls, mean: float, sd: float) -> "Ranges":
+        """Return the ranges of a number with this mean and standard deviation > 0."""
+        scale = 10.0 ** math.floor(math.log10(sd / 2))
+        width = max(step * scale for step in STEPS if step * scale <= sd / 2 or step == STEPS[0])
+        low, high = (math.floor((mean + side * FARTHEST * sd) / width) for side in (-1, 1))
+        return cls(width, low, high)
+
+    def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the number of each value's range, float64[n]; NaN stays."""
+        with np.errstate(over="ignore"):
+            place = np.floor(values / self.width)
+        return np.clip(place, self.first - 1, self.last + 1)
+
+    def text(self, name: str, place: float) -> str:
+        """Return a range in words: its lower end belongs to it, its upper one does not."""
+        if math.isnan(place):
+            return f"{name} missing"
+        if place > self.last:
+            return f"{name} from {shown((self.last + 1) * self.width)}"
+        if place < self.first:
+            return f"{name} below {shown(self.first * self.width)}"
+        return f"{name} {shown(place * self.width)} to {shown((place + 1) * self.width)}"
+
+
+def shown(number: float) -> str:
+    """Return a bound of a range, without the dust of its arithmetic."""
+    return f"{number:.10g}"
+
+
+class Namer:
+    """Names features with their values."""
+
+    def __init__(self, reference: Reference) -> None:
+        """Name the features of a reference, as `OodScorer.reasons` numbers them."""
+        self._names, self._words = reference.features, [part.values for part in reference.vocabularies.values()]
+        scorer = reference.scorer
+        self._ranges = [Ranges.around(mean, sd) for mean, sd in zip(scorer.means, scorer.sds, strict=True)]
+
+    def named(self, batch: Predictions, rows: Rows, features: NDArray[np.int32]) -> Reasons:
+        """Return what these rows have in the features int32[m] that made them what they are."""
+        texts = np.empty(len(rows), object)
+        for feature in np.unique(features).tolist():
+            mine = features == feature
+            texts[mine] = self._of_feature(batch, rows[mine], feature)
+        return Reasons.of(texts.tolist())
+
+    def _of_feature(self, batch: Predictions, rows: Rows, feature: int) -> list[str]:
+        if feature < 0:
+            return [""] * len(rows)
+        name = self._names[feature]
+        if feature < len(batch.numbers):
+            ranges = self._ranges[feature]
+            kinds, kind = np.unique(ranges.numbers(batch.numbers[feature, rows]), return_inverse=True)
+            words = [ranges.text(name, place) for place in kinds.tolist()]
+            return [words[one] for one in kind.tolist()]
+        return self._of_category(batch, rows, feature - len(batch.numbers), name)
+
+    def _of_category(self, batch: Predictions, rows: Rows, category: int, name: str) -> list[str]:
+        words = self._words[category]
+        found = []
+        for row, code in zip(rows.tolist(), batch.categories[category, rows].tolist(), strict=True):
+            if code == MISSING_CODE:
+                found.append(f"{name} missing")
+            else:
+                value = batch.category_text(category, row) if code == UNSEEN_CODE else words[code]
+                found.append(f"{name}={value}")
+        return found
