@@ -45,7 +45,7 @@ class Explainer:
                 rows, slices = np.flatnonzero(counted.hits[place]), counted.slices[place]
                 if len(rows):
                     reasons = self._reasons(series.kind, chunk, rows)
-                    found += self._counts(place, chunk, (rows, slices, reasons))
+                    found += self._counts(place, chunk, (rows, slices, reasons), series.kind)
                     kept = np.isin(rows, smallest(chunk, slices, rows))
                     some = Reasons(reasons.codes[kept], reasons.texts)
                     found += self._events(place, chunk, ts, (rows[kept], slices, some))
@@ -55,7 +55,9 @@ class Explainer:
         if kind in (Kind.MISSING, Kind.RANGE):
             return self._scorer.failing(chunk.batch, rows, outside=kind is Kind.RANGE)
         if kind is Kind.UNSEEN:
-            return self._scorer.unfamiliar(chunk.batch, rows)
+            found, reasons = self._scorer.unfamiliar(chunk.batch, rows)
+            _, first = np.unique(found, return_index=True)  # the first feature of each row; rows ascend
+            return Reasons(reasons.codes[first], reasons.texts)
         return self._scorer.reasons(chunk.batch, rows)
 
     def _events(self, place: int, chunk: Chunk, ts: Ints, named: tuple[Rows, Ints, Reasons]) -> list[Exemplar]:
@@ -75,9 +77,14 @@ class Explainer:
             for row, code in zip(rows.tolist(), reasons.codes.tolist(), strict=True)
         ]
 
-    def _counts(self, place: int, chunk: Chunk, named: tuple[Rows, Ints, Reasons]) -> list[Exemplar]:
-        """Return how many of these rows have which reason, per pane, version and slice."""
+    def _counts(self, place: int, chunk: Chunk, named: tuple[Rows, Ints, Reasons], kind: Kind) -> list[Exemplar]:
+        """Return how many of these rows have which reason, per pane, version and slice; every new value is one too."""
         rows, slices, reasons = named
+        if kind in (Kind.OOD, Kind.UNSEEN):
+            more, new = self._scorer.unfamiliar(chunk.batch, rows)
+            reasons = reasons.also(new)
+            pairs = np.unique(np.stack([np.concatenate([rows, more]), reasons.codes]), axis=1)
+            rows, reasons = pairs[0], Reasons(pairs[1], reasons.texts)
         keys = np.stack([chunk.pane[rows], slices[rows], chunk.version[rows], reasons.codes])
         groups, first, sizes = np.unique(keys, axis=1, return_index=True, return_counts=True)
         said = zip(groups.T.tolist(), rows[first].tolist(), sizes.tolist(), strict=True)

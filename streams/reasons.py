@@ -32,6 +32,13 @@ class Reasons:
         codes = [known.setdefault(text, len(known)) for text in texts]
         return cls(np.array(codes, np.intp), list(known))
 
+    def also(self, other: "Reasons") -> "Reasons":
+        """Return these reasons and then others."""
+        known = {text: code for code, text in enumerate(self.texts)}
+        renamed = np.array([known.setdefault(text, len(known)) for text in other.texts], np.intp)
+        codes = renamed[other.codes] if len(other.codes) else other.codes
+        return Reasons(np.concatenate([self.codes, codes]), list(known))
+
 
 @dataclass(frozen=True, slots=True)
 class Ranges:

@@ -106,12 +106,13 @@ class Scorer:
         features, codes = np.unique(found.argmax(axis=0), return_inverse=True)
         return Reasons(codes, [f"{self._reference.features[f]} {word}" for f in features.tolist()])
 
-    def unfamiliar(self, batch: Predictions, rows: NDArray[np.intp]) -> Reasons:
-        """Name the first value that no reference row had in each of these rows."""
-        if self._reference is None or self._namer is None or not len(rows):
-            return Reasons.of([""] * len(rows))
-        first = (batch.categories[:, rows] == UNSEEN_CODE).argmax(axis=0) + len(batch.numbers)
-        return self._namer.named(batch, rows, first.astype(np.int32))
+    def unfamiliar(self, batch: Predictions, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], Reasons]:
+        """Name each value that no reference row had: in which of these rows, which come once for each, and which value."""
+        features, places = np.nonzero(batch.categories[:, rows] == UNSEEN_CODE)
+        found = rows[places]
+        if self._namer is None:
+            return found, Reasons.of([""] * len(found))
+        return found, self._namer.named(batch, found, (features + len(batch.numbers)).astype(np.int32))
 
     def reasons(self, batch: Predictions, rows: NDArray[np.intp]) -> Reasons:
         """Name what made each of these rows odd: a feature with its value, or with the range that its number lies in."""

@@ -107,8 +107,21 @@ def test_an_unseen_value_is_named_even_if_another_feature_is_odder() -> None:
     batch = read(REFERENCE, frame({"hours": [5000.0], "pay": [-9e9], "code": ["ZX-9"]}))
     rows = np.array([0])
 
-    assert scorer.unfamiliar(batch, rows).texts == ["code=ZX-9"]
+    assert scorer.unfamiliar(batch, rows)[1].texts == ["code=ZX-9"]
     assert scorer.reasons(batch, rows).texts != ["code=ZX-9"]
+
+
+def test_an_event_counts_under_its_reason_and_under_each_new_value_once() -> None:
+    rng = np.random.default_rng(3)
+    columns = {name: rng.choice(list("abc"), 2000).tolist() for name in ("code", "vendor", "area")}
+    reference, shard_policy = fitted(columns), policy("ood_rate", "unseen_rate")
+    events = frame({"code": ["ZX-9"] * 40, "vendor": ["N-1"] * 40, "area": ["a"] * 40})
+    pipeline = Pipeline(make_plan(shard_policy), reference, b"secret")
+    told = [pipeline.read(read(reference, events)), pipeline.end("predictions"), pipeline.finish()]
+    counts = [x for one in told for record in one.records for x in record.exemplars if x.n]
+
+    assert {(x.series, x.reason) for x in counts} == {(s, r) for s in (1, 2) for r in ("code=ZX-9", "vendor=N-1")}
+    assert {sum(x.n for x in counts if x.series == s and x.reason == "code=ZX-9") for s in (1, 2)} == {40}
 
 
 def test_numbers_are_named_by_the_range_that_they_lie_in() -> None:
