@@ -214,7 +214,7 @@ def test_the_last_seven_days_hold_confirmed_unfamiliar_events(prepared: Path, pr
     assert ts[unfamiliar].min() >= ts[-1] - 7 * DAY
 
 
-@pytest.mark.parametrize("example", ["census", "quickstart"])
+@pytest.mark.parametrize("example", ["census", "diabetes", "digits", "quickstart"])
 def test_the_examples_policies_are_valid_and_name_their_schema(example: str) -> None:
     text = (EXAMPLES / example / "policy.yaml").read_bytes()
 

@@ -12,7 +12,7 @@ from interlock.policies.model_slo import INDICATORS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/census/README.md")]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + sorted((ROOT / "examples").glob("*/README.md"))
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 COMMANDS = sorted(getattr(get_command(app), "commands", {}))
 
