@@ -136,6 +136,8 @@ class _Model:
             return "old"
         if kept is not None and epoch == kept.epoch and _is_engaged(control) and rank(control.mode) < rank(kept.mode):
             return "weaker"
+        if kept is not None and epoch == kept.epoch and _is_engaged(control) and control.ts < kept.ts:
+            return "old"  # within an epoch its parameters may have become stricter since
         if control == kept:
             return "old"
         self._kept[place] = control

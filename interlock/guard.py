@@ -77,10 +77,20 @@ class Guard:
         return guard
 
     def mode(
-        self, *, model: str, segment: Segment = None, version: str | None = None, variant: str | None = None
+        self,
+        *,
+        model: str,
+        segment: Segment = None,
+        version: str | None = None,
+        variant: str | None = None,
+        score: float | None = None,
     ) -> str:
-        """Return the mode that a request must be served in; what is left out is taken for the worst. Never waits."""
-        return MODES[self._state.rank(model, Request(segment, version, variant))]
+        """Return the mode that a request must be served in; what is left out is taken for the worst. Never waits.
+
+        `score` is what the model said of it: a control of human review may leave some scores to be decided automatically,
+        those that calibration proves. Without a score, and for NaN, people decide.
+        """
+        return MODES[self._state.rank(model, Request(segment, version, variant, score))]
 
     def controls(
         self, *, model: str, segment: Segment = None, version: str | None = None, variant: str | None = None

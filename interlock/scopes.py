@@ -20,11 +20,12 @@ Segment = Mapping[str, str] | None
 
 
 class Request(NamedTuple):
-    """What is known of a request; None, or a key that the segment lacks, is not known."""
+    """What is known of a request; None, or a key that the segment lacks, is not known. `score`: what the model said."""
 
     segment: Segment = None
     version: str | None = None
     variant: str | None = None
+    score: float | None = None
 
 
 class Scope(NamedTuple):
@@ -85,7 +86,7 @@ class Index:
         for control in controls:
             scope = read_scope(control)
             group = self._groups.setdefault(scope.keys, _Group())
-            entry = Entry(rank(control.mode), control, scope)
+            entry = Entry(rank(control.mode), control, scope, automatic(control))
             if scope.values is None:
                 group.pools.append(entry)
             else:
@@ -100,7 +101,7 @@ class Index:
 
     def strongest(self, request: Request) -> int:
         """Return the rank of a request's mode: the strongest of the controls that are about it, 0 without any."""
-        return max((entry.rank for entry in self.matching(request)), default=0) if self._groups else 0
+        return max((entry.of(request) for entry in self.matching(request)), default=0) if self._groups else 0
 
 
 class Entry(NamedTuple):
@@ -109,6 +110,15 @@ class Entry(NamedTuple):
     rank: int
     control: ControlRecord
     scope: Scope
+    automatic: tuple[tuple[float, float], ...] = ()
+
+    def of(self, request: Request) -> int:
+        """Return the rank of the mode that it asks for: none for a score that it leaves to be decided automatically."""
+        score = request.score
+        if score is None or not self.automatic:
+            return self.rank
+        inside = any(low <= score < high or score == high == 1 for low, high in self.automatic)
+        return 0 if inside else self.rank
 
 
 @dataclass(slots=True)
@@ -127,6 +137,22 @@ class _Group:
         else:
             for entries in self.slices.values():
                 yield from entries
+
+
+def automatic(control: ControlRecord) -> tuple[tuple[float, float], ...]:
+    """Return the score ranges that a control of human review leaves to be decided automatically.
+
+    Pairs of numbers, the second not in it unless it is 1. A list with anything else in it leaves nothing.
+    """
+    found = control.parameters.get("automatic")
+    if control.mode != "human_review" or not isinstance(found, list) or not all(map(_is_range, found)):
+        return ()
+    return tuple((low, high) for low, high in found)
+
+
+def _is_range(pair: object) -> bool:
+    numbers = isinstance(pair, list) and len(pair) == 2 and all(type(end) in (int, float) for end in pair)  # noqa: PLR2004 - a pair
+    return numbers and 0 <= pair[0] < pair[1] <= 1  # type: ignore[index]  # it is a list of two numbers
 
 
 def rank(mode: str) -> int:

@@ -32,6 +32,7 @@ def warnings(policy: Policy) -> list[Finding]:
         *_indicators(policy),
         *_labels(policy),
         *_unknown(policy),
+        *_review(policy),
         *(Finding(_loc(path), f"not in force yet: {text}") for path, text in policy.not_in_force()),
     ]
 
@@ -116,6 +117,16 @@ def _labels(policy: Policy) -> Iterator[Finding]:
     elif labels.maturity > labels.join_ttl:
         text = f"labels are awaited for {show_duration(labels.maturity)} and join for {show_duration(labels.join_ttl)}"
         yield Finding(("labels", "maturity"), text)
+
+
+def _review(policy: Policy) -> Iterator[Finding]:
+    """Yield review thresholds that no SLO would set."""
+    if policy.review is None or policy.review.thresholds is None:
+        return
+    ece = [slo for slo in policy.slos_in_force if slo.resolved_indicator in ("decision_ece", "decision_ece_p95")]
+    if not any(slo.action_on_breach == "route_to_human_review" for slo in ece):
+        text = "no SLO of decision_ece routes to human review, so nothing sets thresholds"
+        yield Finding(("review", "thresholds"), text)
 
 
 def _unknown(policy: Policy) -> Iterator[Finding]:

@@ -10,7 +10,8 @@ from interlock.detectors.calibration import weighted_p95
 from interlock.policies.alarm import Change, Phase, Transition
 from interlock.policies.context import Context
 from interlock.policies.controls import Cause, ReleaseCommand, Scope, scope_key
-from interlock.policies.machine import Machine, Moment, Said, Slices
+from interlock.policies.machine import Moment, Said, Slices
+from interlock.policies.machine_ece import EceMachine
 from interlock.policies.measures_ece import EceMeasure
 from interlock.policies.slots import POOL, REST
 from interlock.policies.states import Facts, decide
@@ -40,7 +41,7 @@ class P95Machine:
     def __init__(self, context: Context, measure: EceMeasure) -> None:
         """Start before the first pane."""
         self.context, self.measure = context, measure
-        self.inner = Machine(context, measure, pool=REST)
+        self.inner = EceMachine(context, measure, pool=REST)
         self.inner.pooled = np.arange(1, context.cap + 1)
         self._members: set[int] = {POOL}
         self._shown: State | None = None
@@ -111,9 +112,11 @@ class P95Machine:
             self._shown = state
             verdict = self._verdict(moment, sums, state)
             said.verdicts.append(verdict)
+            before = set(inner.controls.engaged)
             said.controls += [self._act(verdict, one, pooled) for one in moved]
+            said.controls += inner.review(moment, dict.fromkeys(sorted(self._members), verdict), before)
         if due:
-            inner.free(moment)
+            said.controls += [one for scope in inner.free(moment) for one in inner.unreview(scope, moment)]
             self._regroup()
         return said
 
@@ -137,8 +140,13 @@ class P95Machine:
         about = verdict.model_copy(update={"scope": scope, "evidence": told})
         cause = Cause(verdict.ts, verdict.verdict_id, sentence(about, one.change), told)
         if one.change is Change.ENGAGED:
+            self.inner.freeze(one.slot, scope)
             return controls.engage(scope, cause)
-        return controls.release(scope, cause) if one.change is Change.RELEASED else controls.update(scope, cause)
+        if one.change is not Change.RELEASED:
+            return controls.update(scope, cause)
+        found = controls.release(scope, cause)
+        self.inner.thaw(scope)
+        return found
 
     def _state(self, moment: Moment, sums: Ints, *, latched: bool) -> State:
         estimate = self.measure.estimate(sums.sum(axis=0)[None])

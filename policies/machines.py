@@ -5,6 +5,7 @@ import numpy as np
 from interlock.detectors.ece import EceEvidence, groups_equal_width
 from interlock.policies.context import Context
 from interlock.policies.machine import Machine
+from interlock.policies.machine_ece import EceMachine
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.measures import Measure, RecallMeasure
@@ -24,7 +25,7 @@ def build(context: Context) -> AnyMachine:
         case "ece_p95":
             return P95Machine(context, _ece(context))
         case "ece":
-            return Machine(context, _ece(context))
+            return EceMachine(context, _ece(context))
         case "mean":
             return Machine(context, MeanMeasure(context.slo, context.dispersion))
         case "auroc":

@@ -13,14 +13,15 @@ from interlock.detectors.signs import SignMemory
 from interlock.policies.alarm import Bank
 from interlock.policies.measures import ALPHA, MOST_UNDECIDED, Estimate
 from interlock.policies.panes import Thresholds
-from interlock.policies.plan import DECISIONS, UNDECIDED
+from interlock.policies.plan import DECISIONS, TOP_LABELS, UNDECIDED
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-DUE, MISSING_WHERE, BINS_FROM = 0, 1, 2
-"""Columns: labels due, predictions whose `where` was undecided, then n, sum of p and sum of y of every micro-bin."""
+DUE, MISSING_WHERE, OF_TOP, BINS_FROM = range(4)
+"""Columns: labels due, predictions whose `where` was undecided, labels of top classes; then n, sum of p and sum of y of
+every micro-bin."""
 
 
 class EceMeasure:
@@ -36,7 +37,7 @@ class EceMeasure:
 
     def column(self, cell: int) -> int:
         """Return the column of a series' cell."""
-        return {DECISIONS: DUE, UNDECIDED: MISSING_WHERE}.get(cell, BINS_FROM + cell)
+        return {DECISIONS: DUE, UNDECIDED: MISSING_WHERE, TOP_LABELS: OF_TOP}.get(cell, BINS_FROM + cell)
 
     def bank(self, thresholds: Thresholds, stale_panes: int) -> Bank:
         """Return what its alarms need."""

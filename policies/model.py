@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from interlock.policies.model_base import Action, Part, Scalar, Text
-from interlock.policies.model_later import BlastRadius, Operator, Review, Rollout, SafeMode
+from interlock.policies.model_later import BlastRadius, Operator, Rollout, SafeMode
 from interlock.policies.model_parts import (
     POSITIVE,
     Audits,
@@ -24,6 +24,7 @@ from interlock.policies.model_parts import (
     Proxy,
     Reference,
     Release,
+    Review,
     SliceSet,
 )
 from interlock.policies.model_slo import INDICATORS, LATER, Compare, Indicator, Slo
@@ -53,7 +54,6 @@ __all__ = [
 
 _LATER_KEYS = {
     "rollout": "standing limits are not applied yet",
-    "review": "review capacity and thresholds are not applied yet",
     "safe_mode": "nothing switches to it yet; guards only learn the mode",
     "blast_radius": "controls are not capped yet",
     "operators": "commands are not checked against groups yet",
@@ -89,7 +89,7 @@ class Policy(Part):
     audits: Audits | None = Field(default=None, description="Unflagged events that people look at.")
     slices: tuple[SliceSet, ...] = Field(default=(), description="Slices that an SLO can be judged per.")
     rollout: tuple[Rollout, ...] = Field(default=(), description="Standing limits (not in force yet).")
-    review: Review | None = Field(default=None, description="Review by people (not in force yet).")
+    review: Review | None = Field(default=None, description="Review by people.")
     safe_mode: SafeMode | None = Field(default=None, description="What serves in safe mode (not in force yet).")
     lease: Lease | None = Field(default=None, description="How long guards trust what they last heard.")
     on_unknown: OnUnknown | None = Field(default=None, description="What is done when a verdict stays unknown.")
@@ -130,6 +130,8 @@ class Policy(Part):
         found += _labels_later(self.labels)
         if self.release.probe is not None:
             found.append(("release.probe", "no share is readmitted before a release yet"))
+        if self.review is not None and (self.review.capacity is not None or "on_full" in self.review.model_fields_set):
+            found.append(("review.capacity", "what people can review is not measured yet; thresholds are in force"))
         for i, event in enumerate(self.never_events):
             if event.enforce is not None:
                 found.append((f"never_events[{i}].enforce", "guards do not refuse it yet; it is detected"))

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from interlock.policies.model_base import Action, Cel, Part, Share, Text
+from interlock.policies.model_base import Cel, Part, Share, Text
 from interlock.policies.scalars import RateText
 
 
@@ -23,16 +23,6 @@ class Rollout(Part):
     share: Share | None = Field(default=None, description="Share of the traffic that it may have.")
     where: Cel | None = Field(default=None, description="CEL: which requests it may have.")
     throttle: Throttle | None = Field(default=None, description="A limit on its traffic.")
-
-
-class Review(Part):
-    """What people can review, and which decisions go to them."""
-
-    capacity: RateText | None = Field(default=None, description="Events that people can review, such as 120/h.")
-    on_full: Action = Field(default="degrade_to_safe_mode", description="What is done when they cannot keep up.")
-    thresholds: Literal["from_calibration"] | None = Field(
-        default=None, description="Which decisions stay automatic: those that calibration proves."
-    )
 
 
 class SafeMode(Part):

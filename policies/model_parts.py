@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BeforeValidator, Field
 
 from interlock.policies.model_base import Action, Cel, Name, Part, Scalar, Share, Text
-from interlock.policies.scalars import Duration, PositiveDuration, duration_field
+from interlock.policies.scalars import Duration, PositiveDuration, RateText, duration_field
 
 POSITIVE: tuple[str | float | bool, ...] = (True, 1.0, "1", "true")
 """Label values that are the positive class unless the policy names its own."""
@@ -151,4 +151,23 @@ class NeverEvent(Part):
     enforce: Literal["guard"] | None = Field(default=None, description="guard: refuse it before it happens.")
     undecided: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0, description="Share of opportunities that may be undecidable (missing fields)."
+    )
+
+
+class Review(Part):
+    """What people can review, and which decisions go to them."""
+
+    capacity: RateText | None = Field(default=None, description="Events that people can review, such as 120/h.")
+    on_full: Action = Field(default="degrade_to_safe_mode", description="What is done when they cannot keep up.")
+    thresholds: Literal["from_calibration"] | None = Field(
+        default=None, description="Which decisions stay automatic before any breach: those that calibration proves."
+    )
+    error_rate: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="Errors that automatic decisions may have; by default the target of the ECE SLO."
+    )
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        default=0.95, description="How sure it must be that they have no more."
+    )
+    boundary: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5, description="The score from which a decision is for the positive class."
     )

@@ -8,6 +8,7 @@ from typing import Literal
 from interlock.policies.controls import identity
 from interlock.policies.model import Policy, Slo
 from interlock.policies.pages_text import What, details, place, plain, since
+from interlock.policies.review import STANDING
 from interlock.records import Control, Link, Page, Severity
 
 INCIDENT = "interlock/v1/"
@@ -21,11 +22,11 @@ def page_of(control: Control, policy: Policy) -> Page | None:
     """Return the page of a control, None if it wakes nobody.
 
     It pages if the SLO's severity is `page`; one that comes of the unknown (`SLO.no_data` and the like) only if it moves a
-    mode. A never-event's early control and the record that its pane yields have the same `page_id`.
+    mode. Review thresholds that stand before any breach (`SLO.thresholds`) are daily work. A never-event's early control and the record that its pane yields have the same `page_id`.
     """
     name, _, unknown = control.slo.partition(".")
     slo = next((one for one in policy.slos if one.name == name), None)
-    if not _pages(control, slo, unknown=bool(unknown)):
+    if not _pages(control, slo, unknown):
         return None
     what = What(control, policy, slo, unknown, again=_again(control, slo))
     action = _action(what)
@@ -49,10 +50,12 @@ def page_of(control: Control, policy: Policy) -> Page | None:
     )
 
 
-def _pages(control: Control, slo: Slo | None, *, unknown: bool) -> bool:
+def _pages(control: Control, slo: Slo | None, unknown: str) -> bool:
+    if unknown == STANDING:
+        return False
     if slo is None:  # the policy has dropped it: what it had opened must still close
         return control.state == "released"
-    return slo.severity == "page" and not (unknown and control.mode == "normal")
+    return slo.severity == "page" and not (unknown != "" and control.mode == "normal")
 
 
 def _again(control: Control, slo: Slo | None) -> bool:

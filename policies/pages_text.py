@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from interlock.policies.model import Policy, Slo
+from interlock.policies.review import automatic_text
 from interlock.policies.scalars import show_duration
 from interlock.records import Control
 
@@ -177,7 +178,19 @@ def _done(what: What) -> str:
             f"Published: {control.mode} is no longer asked for in {where} ({which}). Another control may still hold it."
         )
     obeyed = "Who obeys is told by the acks of the serving systems and by the route of the traffic, not by this page."
-    return f"Published: {_mode(what)} for {where} ({which}). {obeyed}"
+    return f"Published: {_mode(what)} for {where} ({which}). {_automatic(control)}{obeyed}"
+
+
+def _automatic(control: Control) -> str:
+    """Return which decisions people need not see, where calibration proves some."""
+    found = control.parameters.get("automatic")
+    if found is None:
+        return ""
+    if not found:
+        return "People review all: labels prove of no score that its decisions have few enough errors. "
+    rate, sure = control.parameters["error_rate"], control.parameters["confidence"]
+    promise = f"at most {rate:.3g} of them wrong, {sure:.3g} sure, if the future is like these labels"
+    return f"Still decided automatically: {automatic_text(found)} ({promise}). "
 
 
 def _mode(what: What) -> str:
@@ -207,7 +220,7 @@ def _release(what: What) -> str:
         return f"It ends when the verdict is known again, or a person releases it: {who}."
     if what.never or control.action == "kill_switch":
         return f"It stands until a person releases it: {who}."
-    if control.evidence.get("update"):
+    if control.evidence.get("update") and not control.evidence.get("narrowed"):
         return f"A person must decide: let it stand, or release it: {who}."
     hold = show_duration(policy.release.hold)
     return (

@@ -106,8 +106,11 @@ FLAGGED, REVIEWED, CONFIRMED = range(3)
 AUDITABLE, SELECTED, SETTLED, MISSED = range(4)
 """Cells of `recall` per audit level: unflagged, chosen for audit, audited, confirmed out of distribution."""
 
-DECISIONS = 1001
-"""Cell of `ece` in the predictions chain: labels due. In the joined chain: 3 * bin + {n, sum of p, sum of y}."""
+DECISIONS, TOP_LABELS = 1001, 1002
+"""Cells of `ece`: in the predictions chain labels due; in the joined chain labels of a top class beside its probability.
+
+The joined chain has 3 * bin + {n, sum of p, sum of y} for the 64 micro-bins.
+"""
 
 
 CLIPPED = 1002

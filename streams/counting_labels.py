@@ -16,6 +16,7 @@ from interlock.policies.plan import (
     MISSED,
     REVIEWED,
     SETTLED,
+    TOP_LABELS,
     Kind,
     Plan,
     Series,
@@ -36,6 +37,8 @@ class Labelled:
 
     `said` and `meant` are the classes of the prediction and of the label; `guess` and `truth` float64[m] their numbers
     (NaN: none); `stated` int64[m] the probability of the class that a series names, by its position.
+    `said` and `meant` are the classes of the prediction and of the label; `top`: p is the probability of the class that
+    the prediction named, and y whether the label names it too.
     """
 
     arrival: Ints
@@ -52,6 +55,7 @@ class Labelled:
     guess: Floats
     truth: Floats
     stated: Mapping[int, Ints]
+    top: Mask
 
 
 def count_pairs(plan: Plan, pairs: Labelled, slices: Mapping[int, Ints], into: OpenCounts) -> None:
@@ -120,6 +124,7 @@ def _reliability(into: OpenCounts, place: int, where: tuple[Labelled, Ints], row
     (arrival, cohort, version, piece, cell), sums = tabulate(keys, [p, pairs.y[rows].astype(np.int64)])
     for what, total in enumerate(sums):
         into.add((arrival, cohort, place, version, piece, 3 * cell + what), total)
+    _pairs(into, place, where, rows & pairs.top, TOP_LABELS)
 
 
 def _reviews(into: OpenCounts, place: int, where: tuple[Labelled, Ints], rows: Mask) -> None:

@@ -88,5 +88,6 @@ def labelled(join: Join, plan: Plan, pairs: Pairs) -> tuple[Labelled, dict[int, 
         made["guess"][p] if needs.numbers else NONE,
         said["truth"][o] if needs.numbers else NONE,
         {place: made[f"stated{place}"][p] for place in needs.stated},
+        top != NO_CLASS,
     )
     return told, {place: made[f"slice{place}"][p].astype(np.int64) for place in needs.slices}

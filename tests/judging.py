@@ -15,6 +15,7 @@ from scipy.stats import poisson
 from interlock.detectors.fixed import SCALE
 from interlock.policies.context import Context, Learned
 from interlock.policies.load import load_policy
+from interlock.policies.measures_ece import BINS_FROM
 from interlock.policies.model import Policy
 from interlock.policies.panes import Thresholds, thresholds
 from interlock.policies.plan import (
@@ -140,9 +141,9 @@ def spread(rng: np.random.Generator, counts: Ints, shares: Floats) -> list[Ints]
 
 def labelled(seen: int, labels: int, error: float) -> Ints:
     """Counts of an ECE slot at probability .75: predictions, and labels that are too few positives by `error`."""
-    row = np.zeros(2 + 3 * 64, np.int64)
+    row = np.zeros(BINS_FROM + 3 * 64, np.int64)
     row[0] = seen
-    row[2 + 144 : 2 + 147] = labels, labels * SCALE * 3 // 4, round(labels * (0.75 - error))
+    row[BINS_FROM + 144 : BINS_FROM + 147] = labels, labels * SCALE * 3 // 4, round(labels * (0.75 - error))
     return row
 
 

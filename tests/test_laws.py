@@ -35,6 +35,7 @@ audits: {rate: 0.25}
 slices: [{by: [tenant], max: 3}]
 release: {hold: 30m, wrong_per_year: 400}
 on_unknown: {insufficient: {for: 50m, action: notify}}
+review: {thresholds: from_calibration, error_rate: 0.45}
 never_events:
 - {name: large_denial, when: "decision == 'deny' && features.amount > 900 && route == 'automatic'", undecided: 0.5}
 slos:
@@ -161,6 +162,7 @@ def test_the_history_breaks_every_slo_and_releases_some() -> None:
     for slo in (b"ood_rate_6h.insufficient", b"decision_ece_p95_6h.insufficient"):
         assert any(slo in line and b'"released"' in line for line in straight().controls.splitlines()), slo
     assert b'"apart":["tenant=acme"' in straight().controls
+    assert b'"automatic":[[' in straight().controls, "some scores are proven"
     for state in (b"met", b"at_risk", b"breached", b"insufficient"):
         assert b'"state":"' + state + b'"' in straight().verdicts
 

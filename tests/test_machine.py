@@ -14,6 +14,7 @@ from interlock.policies.alarm import Change, Phase
 from interlock.policies.context import Context, Learned
 from interlock.policies.machine import Machine, Moment, Said
 from interlock.policies.machines import build
+from interlock.policies.measures_ece import BINS_FROM
 from interlock.policies.plan import DECISIONS
 from interlock.policies.states import Facts, decide
 from interlock.records import State
@@ -221,8 +222,8 @@ def test_the_first_fact_that_holds_decides() -> None:
 
 def reliability(n: int, y: int) -> Ints:
     """Counts of an ECE slot: n decisions at probability 33.5/64, all labelled, y positive."""
-    row = np.zeros(2 + 3 * 64, np.int64)
-    row[0], row[2 + 99 : 2 + 102] = n, (n, n * 67 << 25, y)
+    row = np.zeros(BINS_FROM + 3 * 64, np.int64)
+    row[0], row[BINS_FROM + 99 : BINS_FROM + 102] = n, (n, n * 67 << 25, y)
     return row
 
 
@@ -294,5 +295,5 @@ def test_ece_needs_its_decisions_column() -> None:
     machine = calibration(["a"], 1)
 
     assert machine.measure.column(DECISIONS) == 0
-    assert machine.measure.column(3 * 33 + 2) == 2 + 101
+    assert machine.measure.column(3 * 33 + 2) == BINS_FROM + 101
     assert float(machine.measure.estimate(reliability(1000, 760)[None]).value[0]) == pytest.approx(0.2366, abs=0.01)

@@ -62,6 +62,13 @@ def test_what_is_not_in_force_is_a_warning_each() -> None:
     assert paths(policy) == [path for path, _ in policy.not_in_force()]
 
 
+def test_review_thresholds_that_nothing_sets_are_said() -> None:
+    head = "review: {thresholds: from_calibration}\n"
+
+    assert "review.thresholds" in paths(one("ood_rate_24h", head=head))
+    assert "review.thresholds" in paths(one("decision_ece_24h", head=head)), "it only notifies"
+
+
 def test_never_events_without_an_slo_are_said() -> None:
     policy = one("ood_rate_24h", head="never_events: [{name: a, when: route == 'human'}]\n")
 

@@ -179,11 +179,11 @@ def test_what_is_not_in_force_is_said_for_each_key() -> None:
 
     assert paths == [
         "rollout",
-        "review",
         "safe_mode",
         "blast_radius",
         "operators",
         "release.probe",
+        "review.capacity",
         "never_events[0].enforce",
         "slos[3].compare",
     ]
