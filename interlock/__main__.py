@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from interlock import __version__
+from interlock.commands.audits import audits
 from interlock.commands.check import check
 from interlock.commands.demo import demo
 from interlock.commands.fit import fit
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 for command in (check, demo, fit, replay, schema, topics, why, worker):
     app.command()(command)
+app.add_typer(audits, name="audits")
 app.add_typer(sink, name="sink")
 app.add_typer(kafka, name="kafka")
 

@@ -12,6 +12,7 @@ from interlock.records import dead_letter_line
 from interlock.streams import wire
 from interlock.streams.batch import DeadLetter, Message
 from interlock.streams.decode import sniff
+from interlock.streams.due import due_line
 from interlock.streams.live import Outgoing, Setup
 from interlock.streams.mapping import Mapping as FieldMap
 from interlock.streams.pipeline import Pipeline
@@ -102,6 +103,8 @@ class LiveShard:
         run, judges = self.setup.run, self.setup.layout.judges
         for trigger in output.triggers:
             yield self._tally(wire.encode(wire.Triggered(run, trigger)), partition_of(trigger.model.encode(), judges))
+        for due in output.due:
+            yield Outgoing("audits", due_line(due), due.event_id.encode())
         for closed in output.records:
             for judge, record in self._split(closed):
                 yield from (self._tally(part, judge) for part in wire.tallies(run, record, self.setup.plan))

@@ -1,4 +1,4 @@
-"""Where a replay's outputs go: three files of JSON lines and a ClickHouse directory, in one folder."""
+"""Where a replay's outputs go: files of JSON lines and a ClickHouse directory, in one folder."""
 
 import json
 import shutil
@@ -17,6 +17,7 @@ from interlock.records import Labels, TallyTable, control_line, dead_letter_line
 from interlock.sinks.clickhouse import Batch, ClickHouseSink
 from interlock.sinks.files import JsonLines
 from interlock.streams.batch import DeadLetter
+from interlock.streams.due import due_line
 from interlock.streams.pipeline import Yield
 from interlock.streams.tally import CELL, CHAINS, COHORT, COUNT, PANE, SERIES, SLICE, VERSION, TallyRecord
 
@@ -42,9 +43,9 @@ class Outputs:
         self.folder, self._plan = folder, plan
         with ExitStack() as stack:
             self._sink = stack.enter_context(_clickhouse(folder / "clickhouse")) if clickhouse else None
-            self._run, self.verdicts, self.controls, self.dead = (
+            self._run, self.verdicts, self.controls, self.due, self.dead = (
                 stack.enter_context(JsonLines(folder / name))
-                for name in ("run.json", "verdicts.jsonl", "control.jsonl", "dead-letters.jsonl")
+                for name in ("run.json", "verdicts.jsonl", "control.jsonl", "audits.jsonl", "dead-letters.jsonl")
             )
             self._stack = stack.pop_all()
         self._tallies: list[TallyRecord] = []
@@ -63,11 +64,13 @@ class Outputs:
             self._stack.__exit__(kind, error, trace)
 
     def write(self, made: Yield) -> None:
-        """Write verdicts, controls and tallies."""
+        """Write verdicts, controls, what is due for review, and tallies."""
         for verdict in made.verdicts:
             self.verdicts.write(verdict_line(verdict))
         for control in made.controls:
             self.controls.write(control_line(control))
+        for due in made.due:
+            self.due.write(due_line(due) + b"\n")
         if self._sink is None:
             return
         self._sink.insert_verdicts(made.verdicts, self._batch())

@@ -15,6 +15,7 @@ from interlock.policies.plan import Plan
 from interlock.records import Control, Verdict
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions
 from interlock.streams.clock import BEGINNING
+from interlock.streams.due import Due
 from interlock.streams.judge import Judge
 from interlock.streams.reference import Reference
 from interlock.streams.scoring import Scorer, audit_probabilities
@@ -51,6 +52,7 @@ class Yield:
     early: list[Control] = field(default_factory=list)
     records: list[TallyRecord] = field(default_factory=list)
     triggers: list[Trigger] = field(default_factory=list)
+    due: list[Due] = field(default_factory=list)
 
 
 class Pipeline:
@@ -145,7 +147,7 @@ class Pipeline:
         early = [control for trigger in output.triggers for control in self.judge.trigger(trigger)]
         self._keep(self.judge.apply(output.records))
         settled = self._settled(self.judge.judged())
-        return Yield(settled.verdicts, settled.controls, early, output.records, output.triggers)
+        return Yield(settled.verdicts, settled.controls, early, output.records, output.triggers, output.due)
 
     def _keep(self, judged: Sequence[Said]) -> None:
         for said in judged:

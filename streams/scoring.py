@@ -49,6 +49,8 @@ class Scorer:
         self._threshold = reference.calibration.threshold(policy.ood.flag_rate) if reference else 0
         self.probabilities = audit_probabilities(policy, reference)
         self._namer = Namer(reference) if reference else None
+        age = reference.label_age if reference else None
+        self.label_age = None if age is None else age.p99
         self._stratified = len(self.probabilities) > 1
         self._asked = {slo.resolved_indicator for slo in policy.slos_in_force}
 
@@ -120,6 +122,13 @@ class Scorer:
             return Reasons.of([OWN_SCORE] * len(rows))
         features = self._reference.ood.reasons(batch.numbers, batch.categories, rows)
         return self._namer.named(batch, rows, features)
+
+    def odd_features(self, batch: Predictions, rows: NDArray[np.intp]) -> list[str]:
+        """Name the feature that made each of these rows odd, without its value."""
+        if self._reference is None:
+            return [OWN_SCORE] * len(rows)
+        worst = self._reference.ood.reasons(batch.numbers, batch.categories, rows)
+        return [self._reference.features[f] for f in worst.tolist()]
 
 
 def absent(batch: Predictions) -> Mask:

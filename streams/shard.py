@@ -18,6 +18,7 @@ from interlock.streams.classes import Classes, predicted
 from interlock.streams.clock import BEGINNING, Clock, Times
 from interlock.streams.counting import Chunk, Counter, probabilities
 from interlock.streams.counting_labels import count_pairs
+from interlock.streams.due import Due, DueList
 from interlock.streams.exemplars import Explainer
 from interlock.streams.join import Join, Pairs
 from interlock.streams.names import OVERFLOW, Names, distinct
@@ -52,11 +53,13 @@ class Output:
 
     records: list[TallyRecord] = field(default_factory=list)
     triggers: list[Trigger] = field(default_factory=list)
+    due: list[Due] = field(default_factory=list)
 
     def extend(self, other: "Output") -> None:
         """Add another step's output."""
         self.records += other.records
         self.triggers += other.triggers
+        self.due += other.due
 
 
 class Shard:
@@ -76,6 +79,7 @@ class Shard:
         self._scorer = scorer
         self._counter = Counter(plan, len(scorer.probabilities), self.names)
         self._explainer = Explainer(plan, scorer, self.names)
+        self._due = DueList(plan, scorer, self.names)
 
     # -- intake ------------------------------------------------------------------------------------------------------
 
@@ -177,6 +181,7 @@ class Shard:
         broken = self._explainer.violations(chunk, times.effective, counted)
         opened.explain(broken + self._explainer.oddities(chunk, times.effective, counted))
         output.triggers += [Trigger(x.reason, *x.version, x.ts, x.event_id, self.number) for x in broken]
+        output.due += self._due.of(chunk, times.effective, counted)
         if self.plan.joins:
             slices = {p: np.where(counted.inside[p], counted.slices[p], -1) for p in self._kept.slices}
             remember(self.join, self.plan, chunk, rows, slices)

@@ -38,7 +38,7 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
 ) -> None:
     """Run history through a policy.
 
-    It writes verdicts, controls and dead letters as JSON lines, and a ClickHouse (chdb) directory. Exit code 1 if anything breached, 4 if nothing did but something is unknown, else 0.
+    It writes verdicts, controls, audits that are due and dead letters as JSON lines, and a ClickHouse (chdb) directory. Exit code 1 if anything breached, 4 if nothing did but something is unknown, else 0.
 
     Example: interlock replay policy.yaml --predictions june/*.parquet
     """
@@ -113,5 +113,11 @@ def show(summary: Summary) -> None:
 
 
 def _written(out: Path, clickhouse: bool) -> str:
-    names = ["verdicts.jsonl", "control.jsonl", "dead-letters.jsonl", *(["clickhouse/"] if clickhouse else [])]
+    names = [
+        "verdicts.jsonl",
+        "control.jsonl",
+        "audits.jsonl",
+        "dead-letters.jsonl",
+        *(["clickhouse/"] if clickhouse else []),
+    ]
     return f"{out}/{{{','.join(names)}}}"

@@ -1,0 +1,142 @@
+"""`interlock audits export | import`: what people must review, to their table and back."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from interlock.emit import Emitter
+from interlock.errors import FindingError, UserError
+from interlock.outbox import EmitError
+from interlock.streams.due import Due
+from interlock.streams.reviews import Settled, moment, read_table, still_due, write_table
+
+DONE = Path("reviews") / "outcomes.jsonl"
+"""Where in a replay's folder imported reviews are kept."""
+
+audits = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Move what is due for review to a reviewers' table, and the answers back."
+    "\n\nExample: interlock audits export --replay out/replay -o todo.csv",
+)
+
+Replay = Annotated[Path | None, typer.Option(metavar="DIR", help="What a replay wrote; instead of --bootstrap.")]
+Bootstrap = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", envvar="INTERLOCK_BOOTSTRAP", help="Kafka brokers; instead of --replay."),
+]
+Prefix = Annotated[str, typer.Option(metavar="TEXT", envvar="INTERLOCK_PREFIX", help="Prefix of all topics.")]
+Outcomes = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="Outcomes known already, beside what was imported; for --replay."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where due reviews are, and where answers go."""
+
+    replay: Path | None
+    bootstrap: str | None
+    prefix: str
+    outcomes: list[Path]
+
+    def read(self) -> tuple[list[Due], Settled]:
+        """Return what was ever due, and what is reviewed."""
+        from interlock.streams import review_sources  # noqa: PLC0415 - Kafka's client takes half a second to load
+
+        if self.replay is None:
+            return review_sources.of_topics(self.bootstrap or "", self.prefix)
+        known = [*self.outcomes, *([done] if (done := self.replay / DONE).exists() else [])]
+        return review_sources.due_of_replay(self.replay), review_sources.settled_in_files(known)
+
+    def emitter(self) -> Emitter:
+        """Return what publishes outcomes."""
+        if self.replay is not None:
+            return Emitter.to_file((self.replay / DONE).parent)
+        return Emitter(self.bootstrap or "", prefix=self.prefix)
+
+
+@audits.command()
+def export(  # noqa: PLR0913, PLR0917 - the options of a command
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="TABLE", help="The table: .csv or .jsonl.")],
+    replay: Replay = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = "",
+    outcomes: Outcomes = None,
+    now: Annotated[str | None, typer.Option(metavar="TIME", help="What is overdue then; default now.")] = None,
+) -> None:
+    """Write what is due and not reviewed, the most urgent first.
+
+    Says how much of it is overdue. Reviewers fill in `confirmed_ood`, and `label` where they know it.
+
+    Example: interlock audits export --bootstrap localhost:9092 -o todo.csv
+    """
+    source, at = _source(replay, bootstrap, prefix, outcomes), _clock() if now is None else moment(now)
+    due, settled = source.read()
+    rows = still_due(due, settled)
+    write_table(output, rows, at)
+    flagged = sum(one.why == "flagged" for one in rows)
+    overdue = sum(one.due < at for one in rows)
+    typer.echo(f"{output}: {len(rows):,} to review: {flagged:,} flagged, {len(rows) - flagged:,} audits")
+    typer.echo(f"overdue: {overdue:,}; reviewed already: {len({one.event_id for one in due}) - len(rows):,}")
+
+
+@audits.command("import")
+def import_(  # noqa: PLR0913, PLR0917 - the options of a command
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="The table, filled in: .csv or .jsonl.")],
+    source: Annotated[str, typer.Option(metavar="TEXT", help="Who reviewed; stands in each outcome's `source`.")],
+    replay: Replay = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = "",
+    outcomes: Outcomes = None,
+    reviewed_at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="When, for rows that do not say; `due`: when each was due. [default: now]"),
+    ] = None,
+) -> None:
+    """Publish what reviewers found as outcomes.
+
+    Rows not filled in are left for later, bad rows refused with their line, rows imported before (same event and revision) passed over. With --replay it appends to DIR/reviews/outcomes.jsonl, for `interlock replay --outcomes`. Exit code 1 if a row was refused.
+
+    Example: interlock audits import todo.csv --source fraud-desk --bootstrap localhost:9092
+    """
+    if not source.strip():
+        raise UserError("--source: found nothing; expected who reviewed")
+    where = _source(replay, bootstrap, prefix, outcomes)
+    at = _clock() if reviewed_at is None else None if reviewed_at == "due" else moment(reviewed_at)
+    due, settled = where.read()
+    read = read_table(table, {one.event_id: one for one in due}, source, at)
+    fresh = [one for one in read.outcomes if (one.event_id, int(one.revision or 0)) not in settled]
+    _publish(where, [msgspec.to_builtins(one) for one in fresh])
+    known = len(read.outcomes) - len(fresh)
+    typer.echo(f"{len(fresh):,} published, {known:,} known already, {read.blank:,} not filled in")
+    if read.refused:
+        raise FindingError(read.refused)
+
+
+def _publish(where: Source, rows: list[Mapping[str, object]]) -> None:
+    if not rows:
+        return
+    try:
+        with where.emitter() as emitter:
+            emitter.send_many("outcomes", rows)
+    except (EmitError, OSError) as error:
+        raise UserError(f"not all was published; import the table again: {error}") from None
+
+
+def _source(replay: Path | None, bootstrap: str | None, prefix: str, outcomes: list[Path] | None) -> Source:
+    if (replay is None) == (bootstrap is None):
+        raise UserError("give one of --replay and --bootstrap")
+    if outcomes and replay is None:
+        raise UserError("--outcomes is for --replay: a live pipeline's outcomes stand on its topic")
+    return Source(replay, bootstrap, prefix, list(outcomes or ()))
+
+
+def _clock() -> int:
+    return int(time.time() * 1000)  # noqa: TID251 - a command: what is overdue now
