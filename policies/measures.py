@@ -194,6 +194,7 @@ class RecallMeasure:
             "audits_due": int(due.sum()),
             "audits_settled": int(self._level(table, SETTLED).sum()),
             "audited_misses": int(missed.sum()),
+            "undecided": int(row[-1]),
         }
 
     def expire(self, pane: int) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from interlock.policies.alarm import Alarms, Change
 from interlock.policies.causes import Causes
 from interlock.policies.context import Context
-from interlock.policies.measures import Measure
+from interlock.policies.measures import IDENTIFIED, MOST_UNDECIDED, Measure
 from interlock.policies.window import PaneWindow
 from interlock.records import State, Verdict
 
@@ -22,6 +22,8 @@ NEEDS_REFERENCE = {
     "range_violations": "no range of a number is known",
 }
 """Indicators that are blind without a reference, and why."""
+
+UNDECIDED_WHERE = "too often it could not be decided what an event counts as (fields are missing, or of another kind)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def _missing(story: Story, state: State) -> str | None:
         case "no_data":
             return "no predictions in the time that counts"
         case "unidentified":
-            return _unidentified(story.context)
+            return _unidentified(story)
         case "insufficient":
             return _insufficient(story)
     return None
@@ -122,12 +124,28 @@ def _insufficient(story: Story) -> str:
     return "the interval does not settle it yet"
 
 
-def _unidentified(context: Context) -> str:
+def _unidentified(story: Story) -> str:
+    context = story.context
     if context.slo.resolved_indicator != "ood_recall":
-        return "too often it could not be decided what an event counts as (fields are missing, or of another kind)"
+        return UNDECIDED_WHERE
     if context.policy.audits is None:
-        return "no audits: set audits.rate and review what is due"
-    return "reviews or audits are missing, or their number does not fit their probability"
+        return (
+            "no audits: what was not flagged is unknown; set audits.rate (`interlock fit --audit-plan` says which),"
+            " then `interlock audits export` lists what people must review"
+        )
+    told = {name: int(str(n)) for name, n in story.measure.details(story.row).items()}
+    if told["undecided"] > MOST_UNDECIDED * (int(story.measure.seen(story.row[None])[0]) + told["undecided"]):
+        return UNDECIDED_WHERE
+    return _unreviewed(told["flagged"], told["reviewed"], told["audits_due"], told["audits_settled"])
+
+
+def _unreviewed(flagged: int, reviewed: int, due: int, settled: int) -> str:
+    if reviewed >= IDENTIFIED * flagged and settled >= IDENTIFIED * due:
+        return f"{due:,} audits were drawn, which does not fit audits.rate: has it, or INTERLOCK_AUDIT_SECRET, changed?"
+    return (
+        f"{reviewed:,} of {flagged:,} flagged events and {settled:,} of {due:,} audits are reviewed, of which"
+        f" {IDENTIFIED:.0%} each are needed: `interlock audits export` lists the rest"
+    )
 
 
 def sentence(verdict: Verdict, change: Change) -> str:

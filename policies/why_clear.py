@@ -179,5 +179,10 @@ def _proving(case: Case) -> list[str]:
 
 def _unidentified(case: Case) -> str:
     if case.measure is not None and isinstance(case.measure, RecallMeasure):
-        return "Reviews of what was flagged and audits of what was drawn: 95 % of each must be settled."
+        if case.policy is not None and case.policy.audits is None:
+            return "Audits: set audits.rate, and review what `interlock audits export` lists."
+        return (
+            "Reviews of what was flagged and audits of what was drawn: 95 % of each must be settled."
+            " `interlock audits export` lists the rest."
+        )
     return "Events for which the policy's `where` and rules can be decided: too many lack a field that they read."
