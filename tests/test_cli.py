@@ -63,7 +63,7 @@ def test_a_replay_takes_several_files_after_one_option(tmp_path: Path) -> None:
     assert result.stderr == ""
     assert all(len(line) <= 120 for line in result.stdout.splitlines() if not line.startswith("Written"))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "control.jsonl", "dead-letters.jsonl", "run.json", "verdicts.jsonl",
+        "audits.jsonl", "control.jsonl", "dead-letters.jsonl", "run.json", "verdicts.jsonl",
     ]  # fmt: skip
 
 
