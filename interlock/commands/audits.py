@@ -9,10 +9,14 @@ from typing import Annotated
 import msgspec
 import typer
 
+from interlock.commands.audit_plan_show import Asked, show_plan, traffic_of
+from interlock.commands.inputs import read_policy
 from interlock.emit import Emitter
 from interlock.errors import FindingError, UserError
 from interlock.outbox import EmitError
+from interlock.policies.scalars import RATE_WORDS, parse_rate
 from interlock.streams.due import Due
+from interlock.streams.replay import load_reference
 from interlock.streams.reviews import Settled, moment, read_table, still_due, write_table
 
 DONE = Path("reviews") / "outcomes.jsonl"
@@ -60,6 +64,33 @@ class Source:
         if self.replay is not None:
             return Emitter.to_file((self.replay / DONE).parent)
         return Emitter(self.bootstrap or "", prefix=self.prefix)
+
+
+@audits.command()
+def plan(
+    policy: Annotated[Path, typer.Argument(metavar="POLICY", help="Policy file.")],
+    traffic: Annotated[
+        str | None,
+        typer.Option(metavar="RATE", help="Predictions of one scope, such as 7000/d. [default: the reference's]"),
+    ] = None,
+    recall: Annotated[float, typer.Option(min=0.0, max=1.0, help="The recall that must be noticed.")] = 0.8,
+    within: Annotated[str, typer.Option(metavar="TIME", help="How soon, such as 7d.")] = "7d",
+    unfamiliar: Annotated[
+        float, typer.Option(min=1e-6, max=1.0, help="Share of predictions that is truly unfamiliar.")
+    ] = 0.01,
+) -> None:
+    """Say how many unflagged events must be reviewed a day to notice that recall has fallen.
+
+    Example: interlock audits plan policy.yaml --traffic 7000/d
+    """
+    loaded = read_policy(policy)
+    try:
+        per_day = None if traffic is None else parse_rate(traffic).per_day
+    except ValueError:
+        raise UserError(f"--traffic: found {traffic}; expected {RATE_WORDS}") from None
+    if per_day is None:
+        per_day = traffic_of(load_reference(loaded, policy.parent))
+    show_plan(loaded, per_day, Asked(recall, within, unfamiliar))
 
 
 @audits.command()

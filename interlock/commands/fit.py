@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from interlock.commands.inputs import read_mapping
+from interlock.commands.audit_plan_show import Asked, show_plan, traffic_of
+from interlock.commands.inputs import read_mapping, read_policy
 from interlock.detectors.surprisal import SCALE
 from interlock.errors import UserError
 from interlock.streams.batch import Chunk, Frame, Lines
@@ -38,6 +39,10 @@ def fit(  # noqa: PLR0913, PLR0917 - the options of a command
     flag_rate: Annotated[
         float, typer.Option(min=1e-6, max=0.5, help="Share of familiar events that may be flagged; for display.")
     ] = 0.01,
+    audit_plan: Annotated[
+        Path | None,
+        typer.Option(metavar="POLICY", help="Also say how many audits a day its ood_recall needs at this traffic."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
     """Learn a reference from predictions that you trust.
@@ -59,6 +64,8 @@ def fit(  # noqa: PLR0913, PLR0917 - the options of a command
     for warning in _warnings(gathered, reference):
         typer.echo(f"warning: {warning}", err=True)
     _print_json(output, reference) if as_json else _print_lines(output, reference)
+    if audit_plan is not None and not as_json:
+        show_plan(read_policy(audit_plan), traffic_of(reference), Asked())
 
 
 def _shown(chunks: Iterable[Chunk], what: str) -> Iterator[Chunk]:
