@@ -17,6 +17,9 @@ Mask = NDArray[np.bool_]
 AUDIT = "audit/1"
 """Domain of the keyed hash that chooses audits (VERDICTS.md §2)."""
 
+EMBEDDING = "embedding"
+"""The reason of an event whose model has no features but an embedding."""
+
 OWN_SCORE = "ood_score"
 """The reason of an event that was flagged by the serving system's own score alone."""
 
@@ -128,7 +131,7 @@ class Scorer:
         if self._reference is None:
             return [OWN_SCORE] * len(rows)
         worst = self._reference.ood.reasons(batch.numbers, batch.categories, rows)
-        return [self._reference.features[f] for f in worst.tolist()]
+        return [self._reference.features[f] if f >= 0 else EMBEDDING for f in worst.tolist()]
 
 
 def absent(batch: Predictions) -> Mask:
