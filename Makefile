@@ -55,7 +55,7 @@ fmt: setup ## format, and mend what the linter can
 # backports.zstd is refused by Python 3.14, which has the module itself; pip-compile drops that marker.
 lock: setup ## pin every package anew within the bounds of pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --no-header --strip-extras --allow-unsafe --no-emit-index-url \
-	  --no-emit-trusted-host --no-emit-find-links --extra worker --extra clickhouse --extra pagerduty --extra local --extra dev -o requirements.lock pyproject.toml
+	  --no-emit-trusted-host --no-emit-find-links --extra worker --extra clickhouse --extra pagerduty --extra river --extra local --extra dev -o requirements.lock pyproject.toml
 	sed -i 's/^\(backports-zstd==[^ ;]*\) \\$$/\1 ; python_version < "3.14" \\/' requirements.lock
 
 clean: ## remove what was built; .venv stays

@@ -117,7 +117,7 @@ class Alarms:
             changes += self._follow(slot, pane)
         for slot in np.flatnonzero(self._window.log_m() >= self._page).tolist():
             if slot not in self.engaged:
-                changes.append(self._engage(slot, pane))
+                changes.append(self.engage(slot, pane))
         return changes
 
     def idle(self, pane: int) -> list[Transition]:
@@ -182,7 +182,8 @@ class Alarms:
         longest = max(self._day, self._bank.thresholds.hold_panes)
         return RecentStarts(self._bank.bad_weights, hold, longest)
 
-    def _engage(self, slot: int, pane: int) -> Transition:
+    def engage(self, slot: int, pane: int) -> Transition:
+        """Engage a slot: by evidence, or because its machine says so."""
         base = self._bank.thresholds.hold_panes
         at, hold = self._released.get(slot, (-self._day - 1, base))
         again = pane - at <= self._day and slot in self._released

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from interlock.detectors.bounded_mean import BETS
 from interlock.policies.model import Policy, Slo
-from interlock.policies.model_slo import OF_CLASS
+from interlock.policies.model_slo import OF_CLASS, RIVER
 from interlock.policies.panes import slots, thresholds
 from interlock.policies.positions import Finding
 from interlock.policies.scalars import DAY, HOUR, show_duration
@@ -33,6 +33,7 @@ def warnings(policy: Policy) -> list[Finding]:
         *_labels(policy),
         *_unknown(policy),
         *_review(policy),
+        *_river(policy),
         *(Finding(_loc(path), f"not in force yet: {text}") for path, text in policy.not_in_force()),
     ]
 
@@ -127,6 +128,18 @@ def _review(policy: Policy) -> Iterator[Finding]:
     if not any(slo.action_on_breach == "route_to_human_review" for slo in ece):
         text = "no SLO of decision_ece routes to human review, so nothing sets thresholds"
         yield Finding(("review", "thresholds"), text)
+
+
+def _river(policy: Policy) -> Iterator[Finding]:
+    """Yield what cannot be promised of River's detectors."""
+    for i, slo in enumerate(policy.slos):
+        if slo.in_force and slo.resolved_indicator in RIVER:
+            name = slo.resolved_indicator
+            text = (
+                f"{name} opens tickets only, outside the budget of false pages: what it detects depends on the order of "
+                "events, on partitions (each has a detector of its own) and on restarts (each begins afresh)"
+            )
+            yield Finding(("slos", i, "indicator"), text)
 
 
 def _unknown(policy: Policy) -> Iterator[Finding]:
@@ -228,6 +241,8 @@ def _power(policy: Policy, slo: Slo, per_day: float) -> str:
     window = show_duration(slo.window_ms)
     if slo.spec.kind == "never_event":
         return f"{slo.name}: one violation is enough; at {per_day:g}/d, zero in {window} proves {_zero(per_day)}"
+    if slo.spec.kind == "river":
+        return f"{slo.name}: one detection is enough; how large a change that takes, {slo.resolved_indicator} does not say"
     events = _seen(policy, slo, per_day)
     failure = smallest_failure(policy, slo, events)
     unit = "a slice" if slots(policy, slo) > 1 else "it"

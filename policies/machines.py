@@ -8,6 +8,7 @@ from interlock.policies.machine import Machine
 from interlock.policies.machine_ece import EceMachine
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
+from interlock.policies.machine_river import RiverMachine
 from interlock.policies.measures import Measure, RecallMeasure
 from interlock.policies.measures_ece import EceMeasure
 from interlock.policies.measures_labels import CoverageMeasure, LabelledMeasure
@@ -30,6 +31,8 @@ def build(context: Context) -> AnyMachine:
             return Machine(context, MeanMeasure(context.slo, context.dispersion))
         case "auroc":
             return Machine(context, AurocMeasure(context.slo, context.dispersion))
+        case "river":
+            return RiverMachine(context)
         case "proportion":
             return Machine(context, _proportion(context))
 

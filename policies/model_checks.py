@@ -13,7 +13,8 @@ from interlock.policies.expressions import ExpressionError, compile_expression
 from interlock.policies.model import INDICATORS, LATER, Indicator, NeverEvent, Policy, SliceSet, Slo
 from interlock.policies.model_base import Part
 from interlock.policies.model_later import Rollout
-from interlock.policies.model_slo import CAPPED, OF_CLASS, OF_PROBABILITY
+from interlock.policies.model_river import check_river
+from interlock.policies.model_slo import CAPPED, OF_CLASS, OF_PROBABILITY, RIVER
 from interlock.policies.panes import least_threshold, thresholds
 from interlock.policies.positions import Finding, Loc
 from interlock.policies.scalars import DAY, MINUTE, Target, show_duration
@@ -123,7 +124,7 @@ def check_budget(policy: Policy) -> list[Finding]:
         findings.append(Finding(("release", "hold"), text))
     for slo in policy.slos_in_force:
         most = thresholds(policy, slo).page * policy.false_pages_per_year / least_threshold(slo)
-        if policy.false_pages_per_year > most and slo.spec.kind != "never_event":
+        if policy.false_pages_per_year > most and slo.spec.kind not in ("never_event", "river"):
             floor = f"above it the threshold of {slo.name} is below 10 x window/pane, and noise pages"
             text = f"found {policy.false_pages_per_year:g}; expected at most {most:.3g}; {floor}"
             findings.append(Finding(("false_pages_per_year",), text))
@@ -158,6 +159,7 @@ def _conditions(loc: Loc, slo: Slo) -> Iterator[Finding]:
         text = f"found class; expected none, since it belongs to {', '.join(owners)}, not {name}"
         yield Finding((*loc, "class"), text)
     yield from _bounds(loc, slo)
+    yield from check_river(loc, slo)
     if name != "ratio" and slo.good is not None:
         yield Finding((*loc, "good"), f"found good; expected none, since it belongs to the indicator ratio, not {name}")
 
@@ -176,13 +178,15 @@ def _bounds(loc: Loc, slo: Slo) -> Iterator[Finding]:
         if name == "mean" and value is None:
             text = f"found none, which the indicator mean needs; expected one, such as {key}: {example}"
             yield Finding((*loc, key), text)
-        elif name != "mean" and value is not None:
+        elif name != "mean" and value is not None and not (key == "field" and name in RIVER):
             yield Finding(
                 (*loc, key), f"found {key}; expected none, since it belongs to the indicator mean, not {name}"
             )
-    if slo.field is not None and not is_field(slo.field):
-        known = ", ".join((*(f"{one}.NAME" for one in MAPS), "score, prediction, ood_score"))
-        yield Finding((*loc, "field"), f'found "{slo.field}"; expected the path of a number, such as {known}')
+    for key, paths in (("field", (slo.field,)), ("fields", slo.fields or ())):
+        for path in paths:
+            if path is not None and not is_field(path):
+                known = ", ".join((*(f"{one}.NAME" for one in MAPS), "score, prediction, ood_score"))
+                yield Finding((*loc, key), f'found "{path}"; expected the path of a number, such as {known}')
 
 
 def is_field(path: str) -> bool:
@@ -200,7 +204,7 @@ def _no_indicator(name: str, *, named: bool) -> str:
 
 def _target(loc: Loc, slo: Slo, indicator: Indicator) -> Iterator[Finding]:
     target, name = slo.target, slo.resolved_indicator
-    if indicator.kind == "never_event":
+    if indicator.kind in ("never_event", "river"):
         if target.op != "==" or target.value != 0:
             yield Finding(loc, f'found "{target}"; expected "== 0", the only target of {name}')
         return

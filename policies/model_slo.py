@@ -4,10 +4,11 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from interlock.detectors.river_detectors import NAMES as RIVER_NAMES
 from interlock.policies.model_base import Action, Cel, Name, Part, Scalar, Text, parse_names
 from interlock.policies.scalars import DAY, Op, PositiveDuration, TargetText, Window
 
@@ -22,7 +23,7 @@ class Indicator:
     """
 
     chain: Literal["predictions", "joined"]
-    kind: Literal["proportion", "ece", "ece_p95", "mean", "auroc", "never_event"]
+    kind: Literal["proportion", "ece", "ece_p95", "mean", "auroc", "never_event", "river"]
     ops: tuple[Op, ...]
     needs: str
     per: bool = True
@@ -49,6 +50,9 @@ LOG_LOSS_CAP = 10.0
 
 NUMBERS = "numbers as labels and as predictions, and `cap`"
 
+RIVER = tuple(f"river.{name}" for name in RIVER_NAMES)
+"""Indicators that count what a detector of River detects."""
+
 FLAGS = "OOD flags: a reference, or ood_score and ood.threshold"
 
 INDICATORS = {
@@ -74,6 +78,7 @@ INDICATORS = {
     "decision_ece": Indicator("joined", "ece", AT_MOST, "scores and labels", min_events=1000),
     "decision_ece_p95": Indicator("joined", "ece_p95", AT_MOST, "scores and labels", per=False, min_events=1000),
     "never_event_violations": Indicator("predictions", "never_event", ("==",), "never_events", per=False),
+    **{name: Indicator("predictions", "river", ("==",), "River, and `field`") for name in RIVER},
 }
 """The indicators in force, by name."""
 
@@ -142,7 +147,15 @@ class Slo(Part):
         alias="class",
         description="The class that precision, recall and the like are of; else the positive.",
     )
-    field: Text | None = Field(default=None, description="The number that mean is of, such as features.amount.")
+    field: Text | None = Field(
+        default=None, description="The number that mean is of, or a detector of River watches, such as features.amount."
+    )
+    fields: Annotated[tuple[Text, ...], Field(min_length=1, max_length=1000)] | None = Field(
+        default=None, description="The numbers that river.HalfSpaceTrees or river.LODA scores together."
+    )
+    params: dict[str, Any] | None = Field(
+        default=None, description="Parameters of a detector of River, by the names that River gives them."
+    )
     range_: Annotated[tuple[float, float], BeforeValidator(parse_range), WithJsonSchema(RANGE_SCHEMA)] | None = Field(
         default=None,
         alias="range",
@@ -197,6 +210,11 @@ class Slo(Part):
     def stale_after_ms(self) -> int:
         """Silence in milliseconds after which the verdict is `no_data`."""
         return self.stale_after or self.window_ms
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The fields that a detector of River watches."""
+        return self.fields or ((self.field,) if self.field else ())
 
     @property
     def span(self) -> tuple[float, float]:

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from interlock.detectors.river_detectors import Setting
 from interlock.policies.expressions import Expression, compile_expression
 from interlock.policies.model import Policy, Slo
+from interlock.policies.model_slo import RIVER
 from interlock.policies.panes import tick_ms
 
 
@@ -35,6 +37,7 @@ class Kind(StrEnum):
     MEAN = "mean"
     AUROC = "auroc"
     NEVER = "never"
+    RIVER = "river"
 
 
 KINDS = {
@@ -60,6 +63,7 @@ KINDS = {
     "decision_ece": Kind.ECE,
     "decision_ece_p95": Kind.ECE,
     "never_event_violations": Kind.NEVER,
+    **dict.fromkeys(RIVER, Kind.RIVER),
 }
 
 OF_CLASS = (Kind.PRECISION, Kind.CLASS_RECALL, Kind.FALSE_POSITIVES, Kind.FALSE_NEGATIVES)
@@ -139,6 +143,8 @@ class Series:
     named: str | float | bool | None = None
     field: str = ""
     span: tuple[float, float] | None = None
+    fields: tuple[str, ...] = ()
+    river: Setting | None = None
 
     @property
     def key(self) -> str:
@@ -147,9 +153,10 @@ class Series:
         where = f"where {self.where.source}" if self.where else ""
         good = f"good {self.good.source}" if self.good else ""
         named = "" if self.named is None else f"class {json.dumps(self.named)}"
-        of = f"of {self.field}" if self.field else ""
+        of = f"of {self.field or ','.join(self.fields)}" if self.field or self.fields else ""
+        river = f"{self.river.name} {self.river.params}" if self.river else ""
         span = f"in {json.dumps(self.span)}" if self.span else ""
-        parts = (self.kind.value, self.rule, by, "high_impact" * self.high_impact, named, of, span, good, where)
+        parts = (self.kind.value, self.rule, by, "high_impact" * self.high_impact, named, river, of, span, good, where)
         return " ".join(part for part in parts if part)
 
     @property
@@ -158,7 +165,7 @@ class Series:
         read = set(self.by) | ({"decision"} if self.high_impact else set())
         read |= {"prediction", "decision"} if self.kind is Kind.ABSTENTION else set()
         read |= {"prediction"} if self.kind in (Kind.ACCURACY, *OF_CLASS, *ERRORS) else set()
-        read |= {path for path in (self.field, self.stated) if path}
+        read |= {path for path in (self.field, self.stated) if path} | set(self.fields)
         for expression in (self.where, self.when, self.good):
             read |= expression.paths if expression else set()
         return frozenset(read)
@@ -238,13 +245,16 @@ def slo_paths(policy: Policy, slo: Slo) -> tuple[str, ...]:
 
 
 def _series_of(policy: Policy, slo: Slo) -> tuple[Series, ...]:
-    kind = KINDS[slo.resolved_indicator]
+    kind, name = KINDS[slo.resolved_indicator], slo.resolved_indicator
     where = compile_expression(slo.where) if slo.where else None
     if kind is not Kind.NEVER:
         impact = kind is Kind.ECE and bool(policy.high_impact)
         good = compile_expression(slo.good) if slo.good else None
         span = slo.span if kind in (*LOSSES, Kind.MEAN) else None
         made = Series(kind, slo_paths(policy, slo), where, high_impact=impact, good=good, named=slo.class_)
+        if kind is Kind.RIVER:
+            setting = Setting.of(name.removeprefix("river."), slo.params or {})
+            return (replace(made, fields=slo.watched, river=setting),)
         return (replace(made, field=slo.field or "", span=span),)
     return tuple(
         Series(

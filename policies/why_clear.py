@@ -4,6 +4,7 @@ import math
 
 from interlock.policies.measures import RecallMeasure
 from interlock.policies.measures_mean import MeanMeasure
+from interlock.policies.measures_river import RiverMeasure
 from interlock.policies.panes import pane_ms
 from interlock.policies.scalars import show_duration
 from interlock.policies.why_case import Case, number
@@ -15,6 +16,8 @@ from interlock.policies.why_words import number as shown
 
 def clearing(case: Case) -> list[str]:
     """Return what would clear a verdict, or what would prove it, a sentence each."""
+    if isinstance(case.measure, RiverMeasure):
+        return _river(case)
     match case.verdict.state:
         case "breached":
             return _breached(case)
@@ -28,6 +31,20 @@ def clearing(case: Case) -> list[str]:
             return [_unidentified(case)]
         case _:
             return _insufficient(case)
+
+
+def _river(case: Case) -> list[str]:
+    """Return what clears a detector of River: nothing is proven there, by either side."""
+    match case.verdict.state:
+        case "breached" | "at_risk":
+            last = "It ends when the last detection has left the window: nothing is proven by that. Or a person releases it."
+            return [last]
+        case "met":
+            return ["Nothing: the window has no detection, which proves nothing."]
+        case "unidentified":
+            return ["Events that have the numbers that are watched: too many lack one."]
+        case _:
+            return ["Events: a window with too few of them says nothing."]
 
 
 def _breached(case: Case) -> list[str]:

@@ -87,6 +87,7 @@ def _lines(found: Evidence, case: Case) -> list[str]:
         _about(case),
         f"It lacks: {found.reason}." if found.reason else "",
         *_rules(found, case.evidence),
+        _detected(case.evidence),
         _strength(found),
         _worst(found, case),
         _phase(found),
@@ -120,6 +121,14 @@ def _rules(found: Evidence, told: Mapping[str, Any]) -> list[str]:
     if isinstance(told.get("rate_upper_bound"), float):
         lines.append(f"None was seen; at 95 % the rate is below {shown(told['rate_upper_bound'])}.")
     return lines
+
+
+def _detected(told: Mapping[str, Any]) -> str:
+    """Return what a detector of River found; no evidence stands behind it."""
+    if "detections" not in told:
+        return ""
+    fields, seen = ", ".join(told.get("fields") or ()), many(told.get("n", 0), "event")
+    return f"{many(told['detections'], 'detection')} by {told.get('detector')} on {fields} in {seen}: no error rate is known."
 
 
 def _strength(found: Evidence) -> str:

@@ -10,6 +10,7 @@ from interlock.detectors.ece import BINS, GROUPS, in_groups
 from interlock.detectors.fixed import SCALE
 from interlock.policies.measures import Measure, RecallMeasure
 from interlock.policies.measures_ece import EceMeasure
+from interlock.policies.measures_river import RiverMeasure
 from interlock.policies.plan import UNDECIDED
 from interlock.policies.scalars import Target
 from interlock.policies.why_case import Case, Key
@@ -223,6 +224,8 @@ def beyond(measure: Measure, table: Ints, target: Target) -> list[float]:
     if isinstance(measure, RecallMeasure):
         hits = np.array([float(str(measure.details(row)["hits"])) for row in table])
         weight = np.where(value > 0, hits / np.where(value > 0, value, 1), weight)
+    if isinstance(measure, RiverMeasure):  # its value is a count already
+        weight = np.ones(len(table))
     sign = -1.0 if target.op == ">=" else 1.0
     return [float(one) for one in sign * weight * (value - target.value)]
 

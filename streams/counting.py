@@ -31,6 +31,7 @@ from interlock.streams.batch import Predictions
 from interlock.streams.classes import Classes
 from interlock.streams.means import stated
 from interlock.streams.names import Names, slice_codes
+from interlock.streams.river import Rivers
 from interlock.streams.scoring import Scores
 from interlock.streams.tally import NO_COHORT, Ints, OpenCounts, grouped, tabulate
 
@@ -96,6 +97,7 @@ class Counter:
     def __init__(self, plan: Plan, levels: int, names: Names) -> None:
         """Count for `plan`, with `levels` audit levels; slices get their codes from `names`."""
         self._plan, self._levels, self._names = plan, levels, names
+        self.rivers = Rivers(plan)
 
     def predictions(self, chunk: Chunk, into: OpenCounts) -> Counted:
         """Count a chunk of predictions."""
@@ -110,6 +112,10 @@ class Counter:
             at = (chunk, groups[series.by])
             if series.kind in ratios.KINDS:
                 self._ratio(into, place, at, ratios.counts(series, chunk.batch, chunk.scores, where), counted)
+                continue
+            if series.kind is Kind.RIVER:
+                keys = chunk.version, counted.slices[place]
+                self._ratio(into, place, at, self.rivers.counts(place, chunk.batch, where, keys), counted)
                 continue
             if series.kind in (*LABELLED_RATIOS, *LOSSES, Kind.AUROC):
                 self._due(into, place, at, where, counted)

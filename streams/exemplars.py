@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.policies.causes import Exemplar
-from interlock.policies.plan import Kind, Plan
+from interlock.policies.plan import Kind, Plan, Series
 from interlock.streams.batch import Predictions
 from interlock.streams.counting import Chunk, Counted
 from interlock.streams.names import Names
@@ -17,8 +17,8 @@ from interlock.streams.tally import EXEMPLARS, Ints
 
 Rows = NDArray[np.intp]
 
-EXPLAINED = (Kind.OOD, Kind.UNSEEN, Kind.MISSING, Kind.RANGE)
-"""Ratios whose hits have a feature as their cause."""
+EXPLAINED = (Kind.OOD, Kind.UNSEEN, Kind.MISSING, Kind.RANGE, Kind.RIVER)
+"""Ratios whose hits have a feature as their cause, and detections of River."""
 
 
 class Explainer:
@@ -44,14 +44,17 @@ class Explainer:
             if series.kind in EXPLAINED:
                 rows, slices = np.flatnonzero(counted.hits[place]), counted.slices[place]
                 if len(rows):
-                    reasons = self._reasons(series.kind, chunk, rows)
+                    reasons = self._reasons(series, chunk, rows)
                     found += self._counts(place, chunk, (rows, slices, reasons), series.kind)
                     kept = np.isin(rows, smallest(chunk, slices, rows))
                     some = Reasons(reasons.codes[kept], reasons.texts)
                     found += self._events(place, chunk, ts, (rows[kept], slices, some))
         return found
 
-    def _reasons(self, kind: Kind, chunk: Chunk, rows: Rows) -> Reasons:
+    def _reasons(self, series: Series, chunk: Chunk, rows: Rows) -> Reasons:
+        kind = series.kind
+        if series.river is not None:
+            return Reasons(np.zeros(len(rows), np.intp), [f"{series.river.name} on {', '.join(series.fields)}"])
         if kind in (Kind.MISSING, Kind.RANGE):
             return self._scorer.failing(chunk.batch, rows, outside=kind is Kind.RANGE)
         if kind is Kind.UNSEEN:

@@ -155,6 +155,7 @@ class Shard:
             "names": self.names.snapshot(),
             "categories": self.categories.snapshot(),
             "counters": dict(self.counters),
+            "rivers": len(self._counter.rivers),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -168,6 +169,8 @@ class Shard:
         self.versions = {(model, version): code for code, (model, version) in enumerate(saved["versions"])}
         self.names.restore(saved["names"])
         self.categories.restore(saved["categories"])
+        if saved.get("rivers"):  # what they had learnt is River's own and is not saved
+            self.counters["river_restarted"] += saved["rivers"]
 
     # -- counting ----------------------------------------------------------------------------------------------------
 
