@@ -110,13 +110,13 @@ def problems(name: str, params: Mapping[str, Any]) -> list[Problem]:
     found = [_problem(name, key, params[key], known) for key in params]
     wrong = [one for one in found if one is not None]
     if name in ANOMALY and THRESHOLD not in params:
-        wrong.append(Problem(None, f"no threshold; river.{name} gives scores, and {THRESHOLD} says which are detected"))
+        wrong.append(Problem(None, f"found no {THRESHOLD}; expected the score from which river.{name} detects"))
     if wrong:
         return wrong
     try:
         _made(name, params)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        return [Problem(None, f"what River refuses: {str(error).strip().rstrip('.')}")]
+        return [Problem(None, f"found what River refuses; expected otherwise: {str(error).strip().rstrip('.')}")]
     return []
 
 

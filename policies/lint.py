@@ -242,7 +242,9 @@ def _power(policy: Policy, slo: Slo, per_day: float) -> str:
     if slo.spec.kind == "never_event":
         return f"{slo.name}: one violation is enough; at {per_day:g}/d, zero in {window} proves {_zero(per_day)}"
     if slo.spec.kind == "river":
-        return f"{slo.name}: one detection is enough; how large a change that takes, {slo.resolved_indicator} does not say"
+        return (
+            f"{slo.name}: one detection is enough; how large a change that takes, {slo.resolved_indicator} does not say"
+        )
     events = _seen(policy, slo, per_day)
     failure = smallest_failure(policy, slo, events)
     unit = "a slice" if slots(policy, slo) > 1 else "it"

@@ -27,14 +27,17 @@ def build(context: Context) -> AnyMachine:
             return P95Machine(context, _ece(context))
         case "ece":
             return EceMachine(context, _ece(context))
-        case "mean":
-            return Machine(context, MeanMeasure(context.slo, context.dispersion))
-        case "auroc":
-            return Machine(context, AurocMeasure(context.slo, context.dispersion))
         case "river":
             return RiverMachine(context)
-        case "proportion":
-            return Machine(context, _proportion(context))
+        case "mean" | "auroc" | "proportion":
+            return Machine(context, _measure(context))
+
+
+def _measure(context: Context) -> Measure:
+    kind = context.slo.spec.kind
+    if kind == "proportion":
+        return _proportion(context)
+    return (AurocMeasure if kind == "auroc" else MeanMeasure)(context.slo, context.dispersion)
 
 
 def _proportion(context: Context) -> Measure:

@@ -9,8 +9,7 @@ import numpy as np
 from interlock.detectors.fixed import SCALE
 from interlock.detectors.mirror import Mirror
 from interlock.policies.alarm import Bank
-from interlock.policies.measures import Estimate, Floats, Ints, Mask
-from interlock.policies.measures_rate import MOST_UNDECIDED
+from interlock.policies.measures import MOST_UNDECIDED, Estimate, Floats, Ints, Mask
 from interlock.policies.panes import Thresholds
 from interlock.policies.plan import HIT, UNDECIDED, N
 

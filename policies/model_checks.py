@@ -182,6 +182,10 @@ def _bounds(loc: Loc, slo: Slo) -> Iterator[Finding]:
             yield Finding(
                 (*loc, key), f"found {key}; expected none, since it belongs to the indicator mean, not {name}"
             )
+    yield from _paths(loc, slo)
+
+
+def _paths(loc: Loc, slo: Slo) -> Iterator[Finding]:
     for key, paths in (("field", (slo.field,)), ("fields", slo.fields or ())):
         for path in paths:
             if path is not None and not is_field(path):

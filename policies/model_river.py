@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from interlock.detectors.river_detectors import ANOMALY, NAMES, problems
+from interlock.detectors.river_detectors import ANOMALY, problems
 from interlock.policies.model_slo import RIVER, Slo
 from interlock.policies.positions import Finding, Loc
 
@@ -16,17 +16,24 @@ def check_river(loc: Loc, slo: Slo) -> Iterator[Finding]:
                 text = f"found {key}; expected none, since it belongs to {', '.join(RIVER)}, not {name}"
                 yield Finding((*loc, key), text)
         return
+    yield from _watched(loc, slo, name)
+    yield from _params((*loc, "params"), slo, name)
     if slo.severity != "ticket":
         text = f"found page; expected ticket: nobody can say how often {name} is wrong"
         yield Finding((*loc, "severity"), text)
     if slo.action_on_breach != "notify":
         text = f"found {slo.action_on_breach}; expected notify: {name} depends on partitions and restarts"
         yield Finding((*loc, "action_on_breach"), text)
-    yield from _watched(loc, slo, name)
+
+
+def _params(loc: Loc, slo: Slo, name: str) -> Iterator[Finding]:
     for one in problems(name.removeprefix("river."), slo.params or {}):
-        place = (*loc, "params") if one.key is None else (*loc, "params", one.key)
-        text = one.text if one.text.startswith("found") else f"found {one.text}"
-        yield Finding(place, text)
+        yield Finding(loc if one.key is None else (*loc, one.key), one.text)
+    limits = (slo.params or {}).get("limits")
+    for field in limits if isinstance(limits, dict) else ():
+        if field not in slo.watched:
+            text = f"found {field}; expected one of what is watched: {', '.join(slo.watched)}"
+            yield Finding((*loc, "limits", field), text)
 
 
 def _watched(loc: Loc, slo: Slo, name: str) -> Iterator[Finding]:
@@ -40,6 +47,3 @@ def _watched(loc: Loc, slo: Slo, name: str) -> Iterator[Finding]:
         yield Finding((*loc, "fields"), text)
     elif slo.field is not None and slo.fields is not None:
         yield Finding((*loc, "fields"), "found field and fields; expected one of them")
-
-
-__all__ = ["NAMES", "check_river"]

@@ -16,8 +16,10 @@ from interlock.policies.why_words import number as shown
 
 def clearing(case: Case) -> list[str]:
     """Return what would clear a verdict, or what would prove it, a sentence each."""
-    if isinstance(case.measure, RiverMeasure):
-        return _river(case)
+    return _river(case) if isinstance(case.measure, RiverMeasure) else _proven(case)
+
+
+def _proven(case: Case) -> list[str]:
     match case.verdict.state:
         case "breached":
             return _breached(case)

@@ -110,12 +110,8 @@ class Counter:
             where = self._where(series, chunk)
             counted.slices[place] = groups[series.by].slices
             at = (chunk, groups[series.by])
-            if series.kind in ratios.KINDS:
-                self._ratio(into, place, at, ratios.counts(series, chunk.batch, chunk.scores, where), counted)
-                continue
-            if series.kind is Kind.RIVER:
-                keys = chunk.version, counted.slices[place]
-                self._ratio(into, place, at, self.rivers.counts(place, chunk.batch, where, keys), counted)
+            if series.kind in (*ratios.KINDS, Kind.RIVER):
+                self._ratio(into, place, at, self._hits(place, at, where), counted)
                 continue
             if series.kind in (*LABELLED_RATIOS, *LOSSES, Kind.AUROC):
                 self._due(into, place, at, where, counted)
@@ -131,6 +127,12 @@ class Counter:
                 self._count(into, place, at, (where != TRUE) & (where != FALSE), UNDECIDED)
             self._series(into, place, at, counted.inside[place])
         return counted
+
+    def _hits(self, place: int, at: tuple[Chunk, Groups], where: NDArray[np.int8]) -> ratios.Counts:
+        series, (chunk, groups) = self._plan.series[place], at
+        if series.kind is Kind.RIVER:
+            return self.rivers.counts(place, chunk.batch, where, (chunk.version, groups.slices))
+        return ratios.counts(series, chunk.batch, chunk.scores, where)
 
     def _ratio(
         self, into: OpenCounts, place: int, at: tuple[Chunk, Groups], found: ratios.Counts, counted: Counted

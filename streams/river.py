@@ -27,7 +27,9 @@ class Rivers:
     def __len__(self) -> int:
         return len(self._detectors)
 
-    def counts(self, place: int, batch: Predictions, where: np.typing.NDArray[np.int8], keys: tuple[Ints, Ints]) -> Counts:
+    def counts(
+        self, place: int, batch: Predictions, where: np.typing.NDArray[np.int8], keys: tuple[Ints, Ints]
+    ) -> Counts:
         """Return which of n events the series at `place` counts, at which of them it detects, which are undecided.
 
         `where` int8[n] is its filter, `keys` the codes of versions and slices, int64[n] each. An event that lacks a number is
