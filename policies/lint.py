@@ -4,9 +4,11 @@ import math
 from collections.abc import Iterator
 
 from interlock.detectors.bounded_mean import BETS
+from interlock.detectors.event_rate import FASTER
+from interlock.policies.measures_abuse import PER
 from interlock.policies.model import Policy, Slo
 from interlock.policies.model_slo import OF_CLASS, RIVER
-from interlock.policies.panes import slots, thresholds
+from interlock.policies.panes import pane_ms, slots, thresholds
 from interlock.policies.positions import Finding
 from interlock.policies.scalars import DAY, HOUR, show_duration
 
@@ -47,7 +49,7 @@ def idle(policy: Policy, per_day: float) -> list[Finding]:
     """Return a warning for each SLO that can never leave `insufficient` at `per_day` events a day."""
     found = []
     for i, slo in enumerate(policy.slos):
-        if not slo.in_force or slo.spec.kind == "never_event":
+        if not slo.in_force or slo.spec.kind in ("never_event", "staleness"):
             continue
         seen, needed = _seen(policy, slo, per_day), _needed(slo)
         if seen < needed:
@@ -188,6 +190,8 @@ def _needed(slo: Slo) -> int:
 
     Of a mean, n values at the good end of its span. With no bad event among n, Clopper and Pearson's upper bound is 1 - (α/2)^(1/n).
     """
+    if slo.spec.kind == "abuse":
+        return max(slo.least_events, math.ceil(math.log(2 / ALPHA) / allowed(slo)))
     if slo.spec.kind in MEANS:
         needed = math.log(2 / ALPHA * len(BETS)) / math.log1p(BETS[-1] * allowed(slo) / (1 - allowed(slo)))
         return max(slo.least_events, math.ceil(needed))
@@ -200,6 +204,8 @@ def allowed(slo: Slo) -> float:
     """Return the share of bad events that the target allows; of a mean, how far from the good end of its span it may be."""
     if slo.spec.kind == "mean":
         return 1 - slo.limit if slo.target.op == ">=" else slo.limit
+    if slo.spec.kind == "abuse":
+        return slo.target.value / PER
     return 1 - slo.target.value if slo.target.op == ">=" else slo.target.value
 
 
@@ -209,6 +215,8 @@ def growth(slo: Slo, bad: float) -> float:
     Values of a mean are taken to lie at the ends of its span, where they vary most. For ECE the scores are taken to be near one half, where evidence grows slowest, and the signs to be known.
     """
     limit = allowed(slo)
+    if slo.spec.kind == "abuse":
+        return max(bad * math.log1p(float(x)) - limit * float(x) for x in FASTER)
     if slo.spec.kind in MEANS:
         return max(bad * math.log1p(x * (1 / limit - 1)) + (1 - bad) * math.log1p(-x) for x in BETS.tolist())
     if slo.spec.kind == "proportion":
@@ -220,7 +228,7 @@ def growth(slo: Slo, bad: float) -> float:
 
 def needed_nats(policy: Policy, slo: Slo) -> float:
     """Return the evidence in nats that one alternative needs to page by itself: ln(C·K), K alternatives."""
-    kinds = {"proportion": len(STEPS), "mean": len(BETS), "auroc": len(BETS)}
+    kinds = {"proportion": len(STEPS), "mean": len(BETS), "auroc": len(BETS), "abuse": len(FASTER)}
     alternatives = kinds.get(slo.spec.kind, len(LAMBDAS))
     return math.log(thresholds(policy, slo).page * alternatives)
 
@@ -245,6 +253,10 @@ def _power(policy: Policy, slo: Slo, per_day: float) -> str:
         return (
             f"{slo.name}: one detection is enough; how large a change that takes, {slo.resolved_indicator} does not say"
         )
+    if slo.spec.kind == "staleness":
+        return (
+            f"{slo.name}: the age of the youngest label is known in every pane of {show_duration(pane_ms(slo.window))}"
+        )
     events = _seen(policy, slo, per_day)
     failure = smallest_failure(policy, slo, events)
     unit = "a slice" if slots(policy, slo) > 1 else "it"
@@ -260,6 +272,8 @@ def _unit(slo: Slo) -> str:
 def _noun(slo: Slo) -> str:
     if slo.resolved_indicator == "ood_recall":
         return "at best a share of misses"
+    if slo.spec.kind == "abuse":
+        return "reports per 1000 predictions"
     if slo.spec.kind in MEANS:
         return f"whatever its spread, {slo.resolved_indicator}"
     if slo.spec.kind != "proportion":
@@ -270,7 +284,7 @@ def _noun(slo: Slo) -> str:
 def _shown(slo: Slo, failure: float) -> str:
     """Return a failure as the indicator shows it: from the good end of its span for means, below 1 for the AUROC."""
     if slo.spec.kind not in MEANS:
-        return f"{failure:.3g}"
+        return f"{failure * PER if slo.spec.kind == 'abuse' else failure:.3g}"
     low, high = slo.span if slo.spec.kind == "mean" else (0.0, 1.0)
     value = high - failure * (high - low) if slo.target.op == ">=" else low + failure * (high - low)
     return f"{math.sqrt(value) if slo.resolved_indicator == 'rmse' else value:.3g}"
@@ -283,7 +297,7 @@ def _zero(events: float) -> str:
 def _sizes(policy: Policy, slo: Slo) -> str:
     needed, limit = needed_nats(policy, slo), allowed(slo)
     sizes = [1.0, 0.3, 0.1] if slo.spec.kind == "proportion" else [0.3, 0.15, 0.1]
-    if slo.spec.kind in MEANS:
+    if slo.spec.kind in (*MEANS, "abuse"):
         sizes = [limit + (1 - limit) * step for step in (0.5, 0.25, 0.1)]
     counts = [
         f"{math.ceil(needed / growth(slo, bad))} at {_shown(slo, bad)}"

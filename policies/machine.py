@@ -215,7 +215,7 @@ class Machine:
         lower, upper = (ends.tolist() for ends in self.measure.interval(sums, slots))
         due, found = (labels.tolist() for labels in self.measure.labels(sums))
         for place, (slot, value, n) in enumerate(zip(slots, estimate.value.tolist(), estimate.n.tolist(), strict=True)):
-            known = (value, lower[place], upper[place]) if n else (value, None, None)
+            known = (value, lower[place], upper[place]) if n and not math.isnan(value) else (value, None, None)
             yield self._verdict(slot, moment, (*known, n, found[place] / due[place] if due[place] else None))
 
     def _verdict(self, slot: int, moment: Moment, known: Known) -> Verdict:

@@ -10,10 +10,12 @@ from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.machine_river import RiverMachine
 from interlock.policies.measures import Measure, RecallMeasure
+from interlock.policies.measures_abuse import AbuseMeasure
 from interlock.policies.measures_ece import EceMeasure
 from interlock.policies.measures_labels import CoverageMeasure, LabelledMeasure
 from interlock.policies.measures_mean import AurocMeasure, MeanMeasure
 from interlock.policies.measures_rate import RateMeasure
+from interlock.policies.measures_staleness import StalenessMeasure
 
 AnyMachine = Machine | P95Machine | NeverMachine
 
@@ -29,15 +31,23 @@ def build(context: Context) -> AnyMachine:
             return EceMachine(context, _ece(context))
         case "river":
             return RiverMachine(context)
-        case "mean" | "auroc" | "proportion":
+        case _:
             return Machine(context, _measure(context))
 
 
 def _measure(context: Context) -> Measure:
-    kind = context.slo.spec.kind
-    if kind == "proportion":
-        return _proportion(context)
-    return (AurocMeasure if kind == "auroc" else MeanMeasure)(context.slo, context.dispersion)
+    slo, phi = context.slo, context.dispersion
+    match slo.spec.kind:
+        case "mean":
+            return MeanMeasure(slo, phi)
+        case "auroc":
+            return AurocMeasure(slo, phi)
+        case "abuse":
+            return AbuseMeasure(slo.target.value, phi, context.policy.k_anonymity, context.cap + 1)
+        case "staleness":
+            return StalenessMeasure(slo.target.value)
+        case _:
+            return _proportion(context)
 
 
 def _proportion(context: Context) -> Measure:

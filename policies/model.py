@@ -87,6 +87,9 @@ class Policy(Part):
     labels: Labels = Field(default_factory=Labels, description="When labels are expected and how they are judged.")
     ood: Ood = Field(default_factory=Ood, description="When an event is flagged as out of distribution.")
     audits: Audits | None = Field(default=None, description="Unflagged events that people look at.")
+    k_anonymity: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=5, description="Reports of abuse below which a slice's rate is neither shown nor judged."
+    )
     slices: tuple[SliceSet, ...] = Field(default=(), description="Slices that an SLO can be judged per.")
     rollout: tuple[Rollout, ...] = Field(default=(), description="Standing limits (not in force yet).")
     review: Review | None = Field(default=None, description="Review by people.")

@@ -6,18 +6,17 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from interlock.detectors.ece import LARGEST_EPS
-from interlock.policies.cel_names import MAPS, SCALARS
 from interlock.policies.explain import did_you_mean
 from interlock.policies.expressions import ExpressionError, compile_expression
 from interlock.policies.model import INDICATORS, LATER, Indicator, NeverEvent, Policy, SliceSet, Slo
 from interlock.policies.model_base import Part
 from interlock.policies.model_later import Rollout
 from interlock.policies.model_river import check_river
-from interlock.policies.model_slo import CAPPED, OF_CLASS, OF_PROBABILITY, RIVER
+from interlock.policies.model_slo import OF_CLASS, OF_PROBABILITY
+from interlock.policies.model_targets import bounds, target
 from interlock.policies.panes import least_threshold, thresholds
 from interlock.policies.positions import Finding, Loc
-from interlock.policies.scalars import DAY, MINUTE, Target, show_duration
+from interlock.policies.scalars import DAY, MINUTE, show_duration
 
 SHORTEST_WINDOW = MINUTE
 LONGEST_WINDOW = 366 * DAY
@@ -141,7 +140,7 @@ def _slo(loc: Loc, slo: Slo, slices: Sequence[SliceSet] | None) -> Iterator[Find
             yield Finding(place, _no_indicator(name, named=bool(slo.indicator)))
         return
     yield from _conditions(loc, slo)
-    yield from _target((*loc, "target"), slo, indicator)
+    yield from target((*loc, "target"), slo, indicator)
     yield from _window((*loc, "window"), slo, indicator)
     if slo.per is not None and not indicator.per:
         yield Finding((*loc, "per"), f"found per; expected none, since {name} is judged as a whole")
@@ -158,45 +157,10 @@ def _conditions(loc: Loc, slo: Slo) -> Iterator[Finding]:
     if name not in owners and slo.class_ is not None:
         text = f"found class; expected none, since it belongs to {', '.join(owners)}, not {name}"
         yield Finding((*loc, "class"), text)
-    yield from _bounds(loc, slo)
+    yield from bounds(loc, slo)
     yield from check_river(loc, slo)
     if name != "ratio" and slo.good is not None:
         yield Finding((*loc, "good"), f"found good; expected none, since it belongs to the indicator ratio, not {name}")
-
-
-def _bounds(loc: Loc, slo: Slo) -> Iterator[Finding]:
-    """Yield what is wrong with the keys that bound a mean: evidence about one without a bound is impossible."""
-    name = slo.resolved_indicator
-    if name in ("mae", "rmse") and slo.cap is None:
-        text = (
-            f"found none, which the indicator {name} needs; expected what one error counts as at most, such as cap: 100"
-        )
-        yield Finding((*loc, "cap"), text)
-    if name not in CAPPED and slo.cap is not None:
-        yield Finding((*loc, "cap"), f"found cap; expected none, since it belongs to {', '.join(CAPPED)}, not {name}")
-    for key, value, example in (("field", slo.field, "features.amount"), ("range", slo.range_, "[0, 1000]")):
-        if name == "mean" and value is None:
-            text = f"found none, which the indicator mean needs; expected one, such as {key}: {example}"
-            yield Finding((*loc, key), text)
-        elif name != "mean" and value is not None and not (key == "field" and name in RIVER):
-            yield Finding(
-                (*loc, key), f"found {key}; expected none, since it belongs to the indicator mean, not {name}"
-            )
-    yield from _paths(loc, slo)
-
-
-def _paths(loc: Loc, slo: Slo) -> Iterator[Finding]:
-    for key, paths in (("field", (slo.field,)), ("fields", slo.fields or ())):
-        for path in paths:
-            if path is not None and not is_field(path):
-                known = ", ".join((*(f"{one}.NAME" for one in MAPS), "score, prediction, ood_score"))
-                yield Finding((*loc, key), f'found "{path}"; expected the path of a number, such as {known}')
-
-
-def is_field(path: str) -> bool:
-    """Return whether a path names a field of an event."""
-    group, dot, name = path.partition(".")
-    return bool(name) if dot and group in MAPS else path in SCALARS
 
 
 def _no_indicator(name: str, *, named: bool) -> str:
@@ -204,45 +168,6 @@ def _no_indicator(name: str, *, named: bool) -> str:
         return f"found the indicator {name}, which is not available yet; expected one of {', '.join(INDICATORS)}"
     source = f"the indicator {name}" if named else f"no `indicator`, and a name that implies {name}"
     return f"found {source}; expected one of {', '.join(INDICATORS)}" + did_you_mean(name, [*INDICATORS, *LATER])
-
-
-def _target(loc: Loc, slo: Slo, indicator: Indicator) -> Iterator[Finding]:
-    target, name = slo.target, slo.resolved_indicator
-    if indicator.kind in ("never_event", "river"):
-        if target.op != "==" or target.value != 0:
-            yield Finding(loc, f'found "{target}"; expected "== 0", the only target of {name}')
-        return
-    if target.op not in indicator.ops:
-        ops = " or ".join(indicator.ops)
-        yield Finding(loc, f'found "{target}"; expected a target with {ops}, since {name} is judged so')
-    elif indicator.kind == "mean":
-        yield from _mean(loc, slo)
-    elif indicator.kind == "auroc" and not 0.5 < target.value < 1:  # noqa: PLR2004 - what guessing gives
-        yield Finding(loc, f'found "{target}"; expected a value above 0.5, which guessing gives, and below 1')
-    elif not 0 < target.value < 1:
-        yield Finding(loc, f'found "{target}"; expected a value above 0 and below 1{_why_not(target)}')
-    elif indicator.kind in ("ece", "ece_p95") and target.value > LARGEST_EPS:
-        yield Finding(loc, f'found "{target}"; expected at most {LARGEST_EPS:g}, beyond which nothing can be bet on')
-
-
-def _why_not(target: Target) -> str:
-    """Return why a share cannot be promised to be all or nothing."""
-    if target.op == "<=" and target.value == 0:
-        return "; no traffic can prove zero: for what must never happen, define a never-event"
-    if target.op == ">=" and target.value == 1:
-        return "; no traffic can prove that nothing is missed"
-    return ""
-
-
-def _mean(loc: Loc, slo: Slo) -> Iterator[Finding]:
-    name, bounded = slo.resolved_indicator, slo.range_ is not None or slo.cap is not None
-    if not bounded and name in ("mean", "mae", "rmse"):  # said already
-        return
-    low, high = slo.span
-    if not 0 < slo.limit < 1 or (slo.target.value < 0 and name == "rmse"):
-        top = slo.cap if name == "rmse" else high
-        text = f'found "{slo.target}"; expected a value between {low:g} and {top:g}, the ends of what can be counted'
-        yield Finding(loc, text)
 
 
 def _window(loc: Loc, slo: Slo, indicator: Indicator) -> Iterator[Finding]:

@@ -17,13 +17,13 @@ from interlock.policies.scalars import DAY, Op, PositiveDuration, TargetText, Wi
 class Indicator:
     """What an SLO measures.
 
-    `chain` says what counts it: `predictions` (by arrival pane) or `joined` (predictions with their labels, by cohort
-    pane). `kind` says which test judges it. `ops` are the directions that can be tested. `needs` says what it needs.
+    `chain` says what counts it: `predictions` (by arrival pane) `joined` (predictions with their labels, by cohort
+    pane), `abuse` (predictions and reports) or `labels` (predictions and labels, both by arrival pane). `kind` says which test judges it. `ops` are the directions that can be tested. `needs` says what it needs.
     `of` is what one observation is called.
     """
 
-    chain: Literal["predictions", "joined"]
-    kind: Literal["proportion", "ece", "ece_p95", "mean", "auroc", "never_event", "river"]
+    chain: Literal["predictions", "joined", "abuse", "labels"]
+    kind: Literal["proportion", "ece", "ece_p95", "mean", "auroc", "abuse", "staleness", "never_event", "river"]
     ops: tuple[Op, ...]
     needs: str
     per: bool = True
@@ -74,6 +74,8 @@ INDICATORS = {
     "mae": Indicator("joined", "mean", AT_MOST, NUMBERS, of="labelled prediction"),
     "rmse": Indicator("joined", "mean", AT_MOST, NUMBERS, of="labelled prediction"),
     "mean": Indicator("predictions", "mean", (*AT_MOST, *AT_LEAST), "`field` and its `range`"),
+    "abuse_rate": Indicator("abuse", "abuse", AT_MOST, "reports of abuse"),
+    "label_staleness": Indicator("labels", "staleness", AT_MOST, "labels", min_events=1, of="pane"),
     "auroc": Indicator("joined", "auroc", AT_LEAST, "scores and labels", of="pair"),
     "decision_ece": Indicator("joined", "ece", AT_MOST, "scores and labels", min_events=1000),
     "decision_ece_p95": Indicator("joined", "ece_p95", AT_MOST, "scores and labels", per=False, min_events=1000),
@@ -84,8 +86,6 @@ INDICATORS = {
 
 LATER = frozenset(
     [
-        "label_staleness",
-        "abuse_rate",
         "drift",
     ]
 )
@@ -161,6 +161,7 @@ class Slo(Part):
         alias="range",
         description="The range of that number, [low, high]; what lies outside counts as its end.",
     )
+    category: Text | None = Field(default=None, description="The category of reports that abuse_rate counts; else all.")
     cap: float | None = Field(
         default=None, gt=0, description="What one error of mae or rmse, or one log loss (10), counts as at most."
     )

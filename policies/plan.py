@@ -36,6 +36,8 @@ class Kind(StrEnum):
     RMSE = "rmse"
     MEAN = "mean"
     AUROC = "auroc"
+    ABUSE = "abuse_rate"
+    STALENESS = "label_staleness"
     NEVER = "never"
     RIVER = "river"
 
@@ -60,6 +62,8 @@ KINDS = {
     "rmse": Kind.RMSE,
     "mean": Kind.MEAN,
     "auroc": Kind.AUROC,
+    "abuse_rate": Kind.ABUSE,
+    "label_staleness": Kind.STALENESS,
     "decision_ece": Kind.ECE,
     "decision_ece_p95": Kind.ECE,
     "never_event_violations": Kind.NEVER,
@@ -69,7 +73,7 @@ KINDS = {
 OF_CLASS = (Kind.PRECISION, Kind.CLASS_RECALL, Kind.FALSE_POSITIVES, Kind.FALSE_NEGATIVES)
 """Kinds that ask whether a prediction, or a label, is of one class."""
 
-LABELLED_RATIOS = (Kind.ACCURACY, *OF_CLASS, Kind.COVERAGE)
+LABELLED_RATIOS = (Kind.ACCURACY, *OF_CLASS, Kind.COVERAGE, Kind.STALENESS)
 """Shares of joined predictions, or of predictions that should have been joined."""
 
 ERRORS = (Kind.MAE, Kind.RMSE)
@@ -87,7 +91,7 @@ UNDECIDED = 1000
 N, HIT = 0, 1
 """Cells of `events` (predictions, late), and of the ratios of predictions: events, and those that are hits.
 
-Hits of `ood` (of scored events): flagged; of `unseen` (of compared ones): with an unseen value; of `abstention`: without
+Of `abuse_rate` hits are reports, of which N has no part. Hits of `ood` (of scored events): flagged; of `unseen` (of compared ones): with an unseen value; of `abstention`: without
 an answer; of `missing` and `range` (of compared ones): with a feature missing, or outside its range; of `ratio`: good.
 """
 
@@ -95,7 +99,7 @@ DUE, FOUND, ASIDE, SAID, MEANT = range(2, 7)
 """Cells of the ratios of labels beside N and HIT, which labels decide: labels due and found, predictions that need none.
 
 Of those found, SAID are predicted to be of the class, and MEANT are. UNDECIDED counts predictions of which it is not known
-what they say, and labels of which it is not known what they mean. `label_coverage` has N (due) and HIT (found) only.
+what they say, and labels of which it is not known what they mean. `label_coverage` and `label_staleness` have N (due) and HIT (found) only.
 """
 
 LABELS, ORPHANS = 10, 11
@@ -165,7 +169,7 @@ class Series:
         read = set(self.by) | ({"decision"} if self.high_impact else set())
         read |= {"prediction", "decision"} if self.kind is Kind.ABSTENTION else set()
         read |= {"prediction"} if self.kind in (Kind.ACCURACY, *OF_CLASS, *ERRORS) else set()
-        read |= {path for path in (self.field, self.stated) if path} | set(self.fields)
+        read |= {path for path in (self.field * (self.kind is Kind.MEAN), self.stated) if path} | set(self.fields)
         for expression in (self.where, self.when, self.good):
             read |= expression.paths if expression else set()
         return frozenset(read)
@@ -204,6 +208,11 @@ class Plan:
     def regresses(self) -> bool:
         """Whether any series needs numbers as predictions and labels."""
         return any(series.kind in ERRORS for series in self.series)
+
+    @property
+    def reported(self) -> bool:
+        """Whether any series counts reports of abuse."""
+        return any(series.kind is Kind.ABUSE for series in self.series)
 
     @property
     def joins(self) -> bool:
@@ -255,7 +264,7 @@ def _series_of(policy: Policy, slo: Slo) -> tuple[Series, ...]:
         if kind is Kind.RIVER:
             setting = Setting.of(name.removeprefix("river."), slo.params or {})
             return (replace(made, fields=slo.watched, river=setting),)
-        return (replace(made, field=slo.field or "", span=span),)
+        return (replace(made, field=slo.field or slo.category or "", span=span),)
     return tuple(
         Series(
             kind,

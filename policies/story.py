@@ -119,6 +119,8 @@ def _insufficient(story: Story) -> str:
     if effective < context.slo.least_events:
         return f"{effective:.0f} effective events of {context.slo.least_events}"
     told = story.measure.details(story.row)
+    if "fewer_than" in told:
+        return f"fewer than {told['fewer_than']} reports: neither shown nor judged, so that nobody can be made out"
     if context.slo.resolved_indicator == "false_positive_rate" and not (told["said"] and told["meant"]):
         return f"the class never came: predictions said it {told['said']} times and labels {told['meant']} times"
     return "the interval does not settle it yet"

@@ -3,8 +3,10 @@
 import math
 
 from interlock.policies.measures import RecallMeasure
+from interlock.policies.measures_abuse import AbuseMeasure
 from interlock.policies.measures_mean import MeanMeasure
 from interlock.policies.measures_river import RiverMeasure
+from interlock.policies.measures_staleness import StalenessMeasure
 from interlock.policies.panes import pane_ms
 from interlock.policies.scalars import show_duration
 from interlock.policies.why_case import Case, number
@@ -113,6 +115,10 @@ def _fault(case: Case) -> str:
         return "a single miss"
     if case.measure is not None and is_rate(case.measure):
         return "a single hit" if _op(case) == "<=" else "a single failure"
+    if isinstance(case.measure, AbuseMeasure):
+        return "a single report"
+    if isinstance(case.measure, StalenessMeasure):
+        return "any delay of labels"
     if isinstance(case.measure, MeanMeasure):
         return "anything but the best values"
     return "any miscalibration"

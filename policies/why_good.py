@@ -10,8 +10,10 @@ from interlock.detectors.fixed import SCALE, to_nats
 from interlock.detectors.mirror import Mirror
 from interlock.policies.alarm import Recovery
 from interlock.policies.measures import Measure, RecallMeasure
+from interlock.policies.measures_abuse import AbuseMeasure
 from interlock.policies.measures_ece import BINS_FROM, EceMeasure
 from interlock.policies.measures_mean import MeanMeasure
+from interlock.policies.measures_staleness import StalenessMeasure
 from interlock.policies.plan import HIT, MISSED, SELECTED, SETTLED, N
 
 FURTHEST = 5_000
@@ -48,7 +50,7 @@ def without_a_fault(measure: Measure, row: Ints, op: str) -> Ints | None:
     elif isinstance(measure, EceMeasure):
         stated = good[BINS_FROM + 1 :: 3]
         good[BINS_FROM + 2 :: 3] = np.minimum((stated + SCALE // 2) // SCALE, good[BINS_FROM::3])
-    elif isinstance(measure, MeanMeasure):
+    elif isinstance(measure, MeanMeasure | AbuseMeasure | StalenessMeasure):
         return measure.faultless(row)
     else:
         return None

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from interlock.detectors.ece import BINS, GROUPS, in_groups
 from interlock.detectors.fixed import SCALE
 from interlock.policies.measures import Measure, RecallMeasure
+from interlock.policies.measures_abuse import PER, AbuseMeasure
 from interlock.policies.measures_ece import EceMeasure
 from interlock.policies.measures_river import RiverMeasure
 from interlock.policies.plan import UNDECIDED
@@ -226,6 +227,8 @@ def beyond(measure: Measure, table: Ints, target: Target) -> list[float]:
         weight = np.where(value > 0, hits / np.where(value > 0, value, 1), weight)
     if isinstance(measure, RiverMeasure):  # its value is a count already
         weight = np.ones(len(table))
+    if isinstance(measure, AbuseMeasure):
+        weight = weight / PER
     sign = -1.0 if target.op == ">=" else 1.0
     return [float(one) for one in sign * weight * (value - target.value)]
 

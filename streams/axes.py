@@ -54,7 +54,7 @@ class ArrivalAxis:
         last = (through + 1) // self.feed.ratio - 1
         while self._next <= last:
             if self._resting(self._next):
-                self._next = soonest(last + 1, self.feed.next(self._next), self._voice.next())
+                self._next = soonest(last + 1, self._ahead(self._next), self._voice.next())
             if self._next <= last:
                 said += self._step(self._next)
                 self._next += 1
@@ -63,6 +63,10 @@ class ArrivalAxis:
     def _resting(self, pane: int) -> bool:
         return pane not in self.feed.parts and pane > self._busy + margin(self.machine.context)
 
+    def _ahead(self, pane: int) -> int | None:
+        """Return the first pane from here on that has counts."""
+        return self.feed.next(pane)
+
     def _step(self, pane: int) -> list[Said]:
         parts = self.feed.take(pane)
         self._busy = pane if parts else self._busy
@@ -70,7 +74,10 @@ class ArrivalAxis:
         causes = self.feed.causes.pop(pane, [])
         if causes:
             self.machine.explain(pane, fewest(causes))
-        return self._voice.say(Moment(pane, pane), news=bool(parts) or self.machine.pending)
+        return self._said(pane, news=bool(parts) or self.machine.pending)
+
+    def _said(self, pane: int, *, news: bool) -> list[Said]:
+        return self._voice.say(Moment(pane, pane), news=news)
 
     def release(self, command: ReleaseCommand) -> list[Control]:
         """End the engaged control that a person names; that is news, after which empty panes are judged again."""

@@ -186,6 +186,8 @@ class Counter:
         if kind is Kind.EVENTS:
             self._count(into, place, where, counts, N)
             self._count(into, place, where, counts & chunk.late, HIT)
+        elif kind is Kind.ABUSE:
+            self._count(into, place, where, counts, N)
         elif kind is Kind.ECE:
             self._count(into, place, where, counts, DECISIONS)
         elif kind is Kind.RECALL:

@@ -101,13 +101,13 @@ class Join:
 
     def admit_predictions(self, ids: Ids, times: Times) -> Admitted:
         """Enter predictions; repeats of a remembered id are not fresh."""
-        return _admit(
+        return admit(
             self.predictions, ids, times, self.horizons.predictions
         )  # met or not: outcomes find only the first
 
     def admit_outcomes(self, ids: Ids, times: Times) -> Admitted:
         """Enter outcomes; repeats of a remembered id are not fresh, and one that still waits is remembered."""
-        return _admit(self.outcomes, ids, times, self.horizons.outcomes, waits=True)
+        return admit(self.outcomes, ids, times, self.horizons.outcomes, waits=True)
 
     def meet_outcomes(self, predictions: Rows) -> Pairs:
         """Match predictions just entered with outcomes that were waiting for them."""
@@ -195,7 +195,8 @@ class Join:
         return lost
 
 
-def _admit(store: Store, ids: Ids, times: Times, memory: int, *, waits: bool = False) -> Admitted:
+def admit(store: Store, ids: Ids, times: Times, memory: int, *, waits: bool = False) -> Admitted:
+    """Enter events into a store that remembers ids for `memory` ms; one that `waits` is remembered until it has met."""
     rows = store.append({"h1": ids.h1, "h2": ids.h2, "e": times.effective})
     held = store.index(rows)
     again = held != rows

@@ -1,27 +1,28 @@
 """Adds up the tallies of all shards and judges every model by the policy (STREAM.md §3 and §6)."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from interlock.policies.context import Context, Learned
 from interlock.policies.controls import ReleaseCommand, Scope
-from interlock.policies.machine import Said
+from interlock.policies.machine import Machine, Said
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.machines import build
 from interlock.policies.plan import Plan
 from interlock.records import Control
 from interlock.streams.axes import ArrivalAxis, Axis, CohortAxis
+from interlock.streams.axes_paired import PairedAxis, StalenessAxis
 from interlock.streams.chains import ChainState
 from interlock.streams.clock import BEGINNING
 from interlock.streams.feed import Feed, Legend, Rows, by_slice, by_version
 from interlock.streams.shard import Trigger
 from interlock.streams.tally import ABUSE, CHAINS, COUNT, JOINED, PANE, PREDICTIONS, VERSION, Ints, TallyRecord
 
-FED = {"predictions": PREDICTIONS, "outcomes": JOINED}
+FED = {"predictions": PREDICTIONS, "outcomes": JOINED, "abuse": ABUSE}
 """The chain that waits for a topic: predictions for both, but the chain of joined counts is told of outcomes."""
 
 
@@ -36,19 +37,22 @@ class ModelJudge:
             context = Context(plan.policy, slo, model, learned)
             self.axes.append(_axis(context, places, plan.tick))
 
-    def put(self, predictions: Rows, joined: Rows) -> None:
-        """Take in counts of this model."""
+    def put(self, predictions: Rows, joined: Rows, reports: Rows) -> None:
+        """Take in counts of this model, of each chain."""
         if predictions.table.shape[1]:
             first = int(predictions.table[PANE].min())
             self.start = first if self.start is None else min(first, self.start)
         for axis in self.axes:
-            axis.put(predictions, joined)
+            axis.put(predictions, reports if _reported(axis) else joined)
 
-    def advance(self, through: int, joined: int) -> list[Said]:
-        """Judge what has become complete."""
+    def advance(self, through: int, joined: int, reports: int) -> list[Said]:
+        """Judge what has become complete, of each chain up to its tick."""
         if self.start is None:
             return []
-        return [said for axis in self.axes for said in axis.advance(self.start, through, joined)]
+        found: list[Said] = []
+        for axis in self.axes:
+            found += axis.advance(self.start, through, reports if _reported(axis) else joined)
+        return found
 
     def never(self) -> Iterable[NeverMachine]:
         """Return the machines that triggers go to."""
@@ -59,6 +63,10 @@ def _axis(context: Context, places: tuple[int, ...], tick: int) -> Axis:
     machine, ratio = build(context), context.pane_ms // tick
     if isinstance(machine, NeverMachine):
         return ArrivalAxis(machine, Feed(places, ratio), lambda parts: by_version(parts, places))
+    chain = context.slo.spec.chain
+    if isinstance(machine, Machine) and chain in ("abuse", "labels"):
+        kind, beside = (PairedAxis, ABUSE) if chain == "abuse" else (StalenessAxis, JOINED)
+        return kind(machine, Feed(places, ratio), Feed(places, ratio), beside)
     if isinstance(machine, P95Machine) or context.slo.spec.chain == "joined":
         return CohortAxis(machine, Feed(places, ratio), Feed(places, ratio))
     return ArrivalAxis(machine, Feed(places, ratio), lambda parts: by_slice(parts, machine))
@@ -83,7 +91,7 @@ class Judge:
         for record in records:
             chain = self.chains[record.chain]
             chain.put(record)
-            if record.chain == ABUSE:
+            if record.chain == ABUSE and not self.plan.reported:
                 chain.waiting.clear()  # shards have counted it; no SLO judges it
             said += self._advance(BEGINNING)
         return said
@@ -140,7 +148,8 @@ class Judge:
 
     def judged(self) -> int:
         """Return the event time (ms) up to which every chain that matters has been judged."""
-        chains = ("predictions", "joined") if self.plan.joins else ("predictions",)
+        asked = {PREDICTIONS: True, JOINED: self.plan.joins, ABUSE: self.plan.reported}
+        chains = [chain for chain, matters in asked.items() if matters]
         merged = min(self.chains[chain].merged for chain in chains)
         return (merged + 1) * self.plan.tick if merged != BEGINNING else BEGINNING
 
@@ -175,23 +184,43 @@ class Judge:
         through = max(made.furthest(), clock) if complete is None else complete
         through = max(through, made.merged)
         labelled = through if labelled is None else max(min(labelled, through), joined.merged)
-        if (through, labelled) == (made.merged, joined.merged):
+        reports, told = self.chains[ABUSE], self._reported(through)
+        if (through, labelled, told) == (made.merged, joined.merged, reports.merged):
             return []
-        self._put(made.take(through), joined.take(labelled))
-        return [said for _, judge in sorted(self.models.items()) for said in judge.advance(made.merged, joined.merged)]
+        self._put(made.take(through), joined.take(labelled), reports.take(told) if self.plan.reported else [])
+        reached = (made.merged, joined.merged, reports.merged)
+        return [said for _, judge in sorted(self.models.items()) for said in judge.advance(*reached)]
 
-    def _put(self, made: list[TallyRecord], joined: list[TallyRecord]) -> None:
-        for record in made:
-            for model, rows in _by_model(record):
-                self._model(model).put(rows, _nothing())
-        for record in joined:
-            for model, rows in _by_model(record):
-                if model in self.models:
-                    self.models[model].put(_nothing(), rows)
+    def _reported(self, through: int) -> int:
+        """Return the pane up to which reports of abuse are complete; it stands still if no SLO asks."""
+        reports = self.chains[ABUSE]
+        if not self.plan.reported:
+            return reports.merged
+        complete = reports.complete(self.shards)
+        return through if complete is None else max(min(complete, through), reports.merged)
+
+    def _put(self, made: list[TallyRecord], joined: list[TallyRecord], reports: list[TallyRecord]) -> None:
+        for model, rows in _by_models(made):
+            self._model(model).put(rows, _nothing(), _nothing())
+        for model, rows in _by_models(joined):
+            if model in self.models:
+                self.models[model].put(_nothing(), rows, _nothing())
+        for model, rows in _by_models(reports):
+            if model in self.models:
+                self.models[model].put(_nothing(), _nothing(), rows)
+
+
+def _reported(axis: Axis) -> bool:
+    return isinstance(axis, PairedAxis) and axis.chain == ABUSE
 
 
 def _nothing() -> Rows:
     return Rows(np.zeros((COUNT + 1, 0), np.int64), Legend((), ()))
+
+
+def _by_models(records: Iterable[TallyRecord]) -> Iterator[tuple[str, Rows]]:
+    for record in records:
+        yield from _by_model(record)
 
 
 def _by_model(record: TallyRecord) -> list[tuple[str, Rows]]:

@@ -78,7 +78,7 @@ class Setup:
         return {
             "predictions": prediction_decoder(wanted, self.secret).timely(skew),
             "outcomes": outcome_decoder(self.secret).timely(skew),
-            "abuse": abuse_decoder(Wanted(), self.secret).timely(skew),
+            "abuse": abuse_decoder(Wanted(paths=paths), self.secret).timely(skew),
         }
 
     @cached_property

@@ -154,6 +154,8 @@ def _names(record: TallyRecord, series: Sequence[Split]) -> tuple[list[str], lis
         if (code, number) not in shown:
             name = record.slices[code]
             _, by = series[number]
-            shown[code, number] = "" if name == "[]" else slice_text(name, by) if record.chain != "abuse" else name
+            shown[code, number] = (
+                "" if name == "[]" else slice_text(name, by) if record.chain != "abuse" or number else name
+            )
         slices.append(shown[code, number])
     return [m for m, _ in models], [v for _, v in models], slices

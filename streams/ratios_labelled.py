@@ -26,7 +26,7 @@ class Due:
 def due(plan: Plan, series: Series, said: Classes | None, where: NDArray[np.int8]) -> Due:
     """Return which predictions are due a label; of `precision`, those alone that say the class."""
     inside, unknown = where == TRUE, where == UNKNOWN
-    if series.kind is Kind.COVERAGE or said is None:
+    if series.kind in (Kind.COVERAGE, Kind.STALENESS) or said is None:
         return Due(inside, {N: inside, UNDECIDED: unknown})
     known = inside & _known(plan, series, said)
     unknown |= inside & ~known
@@ -36,7 +36,7 @@ def due(plan: Plan, series: Series, said: Classes | None, where: NDArray[np.int8
 
 def settled(plan: Plan, series: Series, said: Classes, meant: Classes) -> Mapping[int, Mask]:
     """Return which of m joined pairs each cell counts, bool[m]."""
-    if series.kind is Kind.COVERAGE:
+    if series.kind in (Kind.COVERAGE, Kind.STALENESS):
         return {HIT: meant.name != NO_CLASS}
     found = _known(plan, series, meant)
     if series.kind is Kind.ACCURACY:

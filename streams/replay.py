@@ -142,7 +142,7 @@ def _feeds(plan: Plan, reference: Reference | None, inputs: Inputs) -> dict[str,
     return {
         "predictions": _feed("predictions", inputs, prediction_decoder(wanted, inputs.secret).timely(skew)),
         "outcomes": _feed("outcomes", inputs, outcome_decoder(inputs.secret).timely(skew)),
-        "abuse": _feed("abuse", inputs, abuse_decoder(Wanted(), inputs.secret).timely(skew)),
+        "abuse": _feed("abuse", inputs, abuse_decoder(Wanted(paths=paths), inputs.secret).timely(skew)),
     }
 
 

@@ -5,7 +5,7 @@ cut into chunks, and how the topics interleaved, does not show.
 """
 
 from collections import Counter as Counters
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from interlock.streams.exemplars import Explainer
 from interlock.streams.join import Join, Pairs
 from interlock.streams.names import OVERFLOW, Names, distinct
 from interlock.streams.remembering import kept, labelled, remember, remember_labels
+from interlock.streams.reporting import FIRST_SLICE, Reports
 from interlock.streams.scoring import Scorer
 from interlock.streams.tally import CHAINS, NO_COHORT, CodeTables, Ints, OpenCounts, TallyRecord, local_record, tabulate
 
@@ -31,7 +32,7 @@ TOPICS = ("predictions", "outcomes", "abuse")
 MOST_VERSIONS = 4096
 """Pairs of model and version that a shard tells apart; later versions of a model are counted as one."""
 
-MOST_CATEGORIES = 1024
+MOST_CATEGORIES = FIRST_SLICE
 """Categories of abuse that a shard tells apart."""
 
 
@@ -76,6 +77,7 @@ class Shard:
         self.versions: dict[tuple[str, str], int] = {}
         self.names, self.categories = Names(), Names(MOST_CATEGORIES)
         self.counters: Counters[str] = Counters()
+        self._reports = Reports(plan) if plan.reported else None
         self._scorer = scorer
         self._counter = Counter(plan, len(scorer.probabilities), self.names)
         self._explainer = Explainer(plan, scorer, self.names)
@@ -118,15 +120,13 @@ class Shard:
 
     def abuse(self, batch: AbuseReports) -> Output:
         """Take in abuse reports in offset order: counted per model, pane and category."""
+        times = self.clocks["abuse"].read(batch.ts, batch.appended)
+        if self._reports is not None and batch.rows():
+            fresh = self._reports.fresh(batch.ids, times)
+            self.counters["duplicate"] += int((~fresh).sum())
+            batch, times = batch.take(fresh), times.take(fresh)
         if batch.rows():
-            times = self.clocks["abuse"].read(batch.ts, batch.appended)
-            self.counters["late"] += int(times.late.sum())
-            self.counters["abuse"] += len(times.late)
-            models = np.array([self._version_code(model, "") for model in batch.model.values])
-            category = np.array([self.categories.code(text) for text in batch.category.values])
-            pane = times.effective // self.plan.tick
-            keys, sums = tabulate([pane, models[batch.model.codes], category[batch.category.codes]])
-            self.open["abuse"].add((keys[0], NO_COHORT, 0, keys[1], keys[2], 0), sums[0])
+            self._count_reports(batch, times)
         return self._advance(Output())
 
     def end(self, topic: str) -> Output:
@@ -156,6 +156,7 @@ class Shard:
             "categories": self.categories.snapshot(),
             "counters": dict(self.counters),
             "rivers": len(self._counter.rivers),
+            "reports": None if self._reports is None else self._reports.snapshot(),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -171,6 +172,8 @@ class Shard:
         self.categories.restore(saved["categories"])
         if saved.get("rivers"):  # what they had learnt is River's own and is not saved
             self.counters["river_restarted"] += saved["rivers"]
+        if self._reports is not None:
+            self._reports.restore(saved["reports"])
 
     # -- counting ----------------------------------------------------------------------------------------------------
 
@@ -189,6 +192,17 @@ class Shard:
             slices = {p: np.where(counted.inside[p], counted.slices[p], -1) for p in self._kept.slices}
             remember(self.join, self.plan, chunk, rows, slices)
             self._count_pairs(self.join.meet_outcomes(rows))
+
+    def _count_reports(self, batch: AbuseReports, times: Times) -> None:
+        self.counters["late"] += int(times.late.sum())
+        self.counters["abuse"] += len(times.late)
+        models = np.array([self._version_code(model, "") for model in batch.model.values])[batch.model.codes]
+        category = np.array([self.categories.code(text) for text in batch.category.values])
+        pane = times.effective // self.plan.tick
+        keys, sums = tabulate([pane, models, category[batch.category.codes]])
+        self.open["abuse"].add((keys[0], NO_COHORT, 0, keys[1], keys[2], 0), sums[0])
+        if self._reports is not None:
+            self._reports.count(batch, (pane, models), self.names, self.open["abuse"])
 
     def _classes(self, batch: Predictions) -> Classes | None:
         if not self.plan.classifies:
@@ -220,7 +234,10 @@ class Shard:
     def _advance(self, output: Output) -> Output:
         """Close what the watermarks have passed; a topic that has ended goes along with the other."""
         furthest = max(self.clocks["predictions"].watermark, self.clocks["outcomes"].watermark)
-        marks = {t: furthest if c.ended and t != "abuse" else c.watermark for t, c in self.clocks.items()}
+        along = TOPICS if self._reports is not None else ("predictions", "outcomes")
+        marks = {t: furthest if c.ended and t in along else c.watermark for t, c in self.clocks.items()}
+        if self._reports is not None:
+            self._reports.forget(self.clocks["abuse"].watermark)
         self.counters["evicted"] += self.join.sweep(marks["predictions"], marks["outcomes"])
         reached = {
             "predictions": marks["predictions"],
@@ -239,11 +256,15 @@ class Shard:
                 self._give_up((pane + 1) * self.plan.tick)
             # What closes first begins at the epoch's beginning of time: no source has panes before its first.
             span = (BEGINNING if after is None else after, pane)
-            names = self.categories if chain == "abuse" else self.names
-            tables = CodeTables(tuple(self.versions), names.values)
+            tables = CodeTables(tuple(self.versions), self._pieces() if chain == "abuse" else self.names.values)
             output.records.append(local_record(self.number, chain, span, self.open[chain], tables))
             self.through[chain] = pane
         return output
+
+    def _pieces(self) -> Sequence[str]:
+        """Return what the codes of the abuse chain stand for: categories, then slices."""
+        known = self.categories.values
+        return known if self._reports is None else [*known, *[""] * (FIRST_SLICE - len(known)), *self.names.values]
 
     def _give_up(self, before: int) -> None:
         """Count outcomes whose prediction can come no more; they belong to no model."""

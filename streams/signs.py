@@ -47,7 +47,7 @@ class Signs:
         return wire.Beat(self._setup.run, key.number, generation, min(behind, default=now_ms()))
 
     def _idle(self, key: Key, held: Held, lags: dict[str, int | None], generation: int) -> Iterator[wire.Record]:
-        for topic in SOURCES:
+        for topic in (*SOURCES, "abuse") if self._setup.plan.reported else SOURCES:
             if lags[topic] == 0 and topic not in held.idle and held.silence(topic) >= self._idle_after:
                 held.idle.add(topic)
                 if topic == "outcomes" and isinstance(held.it, LiveShard):

@@ -23,7 +23,7 @@ MOST_BYTES = 512 * 1024
 """A tally record is split into messages of about this size at most."""
 
 
-Source = Literal["predictions", "outcomes"]
+Source = Literal["predictions", "outcomes", "abuse"]
 """Topics whose silence matters."""
 
 
