@@ -13,11 +13,12 @@ HOUR = 3_600_000
 
 @dataclass(frozen=True)
 class History:
-    """JSON events of both topics in order of arrival, and a time after all of them."""
+    """JSON events of each topic in order of arrival, and a time after all of them."""
 
     predictions: list[bytes] = field(repr=False)
     outcomes: list[bytes] = field(repr=False)
     end: int
+    reports: list[bytes] = field(default_factory=list, repr=False)
 
     def shuffled(self, rng: np.random.Generator, within_ms: int) -> "History":
         """Move events in their order of arrival, none by more than this much event time."""
@@ -27,7 +28,7 @@ class History:
             order = np.argsort(times + rng.integers(0, within_ms, len(times)), kind="stable")
             return [lines[place] for place in order]
 
-        return History(moved(self.predictions), moved(self.outcomes), self.end)
+        return History(moved(self.predictions), moved(self.outcomes), self.end, moved(self.reports))
 
 
 def history(seed: int, hours: int, per_hour: int) -> History:

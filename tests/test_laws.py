@@ -7,6 +7,7 @@ excepted cases (late, behind, evicted, overflow) occurred.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ from interlock.policies.plan import make_plan
 from interlock.records import control_line, verdict_line
 from interlock.streams import checkpoint
 from interlock.streams.batch import Lines, Wanted
-from interlock.streams.decode import outcome_decoder, prediction_decoder
+from interlock.streams.decode import abuse_decoder, outcome_decoder, prediction_decoder
 from interlock.streams.pipeline import Batch, Pipeline, Yield
 from interlock.streams.reference import Reference
 from tests.events import History, history
@@ -82,13 +83,15 @@ def run(events: History, cut: Cut, policy: str = POLICY, reference: Reference | 
     """Run events through a pipeline, cut as told; a resumed pipeline starts from encoded state alone."""
     plan = make_plan(load_policy(policy.encode(), "laws.yaml"))
     wanted = Wanted(paths=plan.paths) if reference is None else reference.wanted(plan.paths)
-    feeds = {
+    feeds: dict[str, tuple[Iterator[Lines], Any]] = {
         "predictions": (
             chunks(events.predictions, cut.sizes, events.end),
             prediction_decoder(wanted, SECRET),
         ),
         "outcomes": (chunks(events.outcomes, cut.sizes[::-1], events.end), outcome_decoder(SECRET)),
     }
+    if events.reports:
+        feeds["abuse"] = (chunks(events.reports, cut.sizes, events.end), abuse_decoder(wanted, SECRET))
     pipeline, heard, step = Pipeline(plan, reference, SECRET, cut.shards), Yield(), 0
     while feeds:
         topic = next_topic(pipeline, feeds, cut, step)
@@ -98,7 +101,7 @@ def run(events: History, cut: Cut, policy: str = POLICY, reference: Reference | 
             del feeds[topic]
             made = pipeline.end(topic)
         else:
-            batch: Batch = decode(chunk)[0]  # type: ignore[operator]
+            batch: Batch = decode(chunk)[0]
             made = pipeline.read(batch)
         add(heard, made)
         step += 1
