@@ -32,10 +32,10 @@ def test_a_page_and_why_tell_of_losses_in_words(tmp_path: Path) -> None:
     assert "range" not in out
 
 
-@pytest.mark.parametrize("name", sorted(TARGETS))
-def test_what_would_clear_is_known_to_prove_the_target(name: str) -> None:
+@pytest.mark.parametrize(("name", "more"), [*((name, {}) for name in sorted(TARGETS)), ("mean", {"target": ">= 60"})])
+def test_what_would_clear_is_known_to_prove_the_target(name: str, more: dict[str, str]) -> None:
     """`interlock why` runs the mirrored evidence ahead on traffic without a fault."""
-    made = load_policy(policy(name).encode(), "p.yaml")
+    made = load_policy(policy(name, **more).encode(), "p.yaml")
     machine = build(Context(made, made.slos[0], "m", Learned({})))
     assert isinstance(machine, Machine)
     measure, row = machine.measure, np.zeros(machine.measure.width, np.int64)
