@@ -27,7 +27,7 @@ def build(context: Context) -> AnyMachine:
             return NeverMachine(context)
         case "ece_p95":
             return P95Machine(context, _ece(context))
-        case "ece":
+        case "ece" if context.slo.class_ is None:  # guards know the score, not the probability of a class by name
             return EceMachine(context, _ece(context))
         case "river":
             return RiverMachine(context)
@@ -38,6 +38,8 @@ def build(context: Context) -> AnyMachine:
 def _measure(context: Context) -> Measure:
     slo, phi = context.slo, context.dispersion
     match slo.spec.kind:
+        case "ece":
+            return _ece(context)
         case "mean":
             return MeanMeasure(slo, phi)
         case "auroc":

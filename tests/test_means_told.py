@@ -1,5 +1,6 @@
 """What pages, `interlock why` and `interlock check` say of means."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from interlock.policies.context import Context, Learned
 from interlock.policies.load import load_policy
 from interlock.policies.machine import Machine
+from interlock.policies.machine_ece import EceMachine
 from interlock.policies.machines import build
 from interlock.policies.pages import page_of
 from interlock.policies.why_good import without_a_fault
@@ -57,3 +59,17 @@ def test_check_says_what_means_can_prove_in_their_own_units(tmp_path: Path) -> N
     assert len(power) == len(TARGETS)
     assert any("can prove whatever its spread, mae of 7" in line for line in power), power
     assert any("625 pairs in 6h and can prove" in line for line in power), power
+
+
+def test_calibration_of_a_class_by_name_leaves_no_score_automatic() -> None:
+    """Guards compare scores; what is proven of the probability of one class says nothing of them."""
+    slo = {"name": "decision_ece_24h", "objective": "o", "target": "<= 0.1", "window": "24h"}
+    made = [
+        load_policy(
+            json.dumps({"slos": [slo | {"action_on_breach": "route_to_human_review"} | more]}).encode(), "p.yaml"
+        )
+        for more in ({}, {"class": "cat"})
+    ]
+    machines = [build(Context(one, one.slos[0], "m", Learned({}))) for one in made]
+
+    assert [isinstance(machine, EceMachine) for machine in machines] == [True, False]
