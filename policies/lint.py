@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from interlock.detectors.bounded_mean import BETS
 from interlock.detectors.event_rate import FASTER
+from interlock.policies.lint_words import ALPHA, MEANS, noun, shown, unit, zero
 from interlock.policies.measures_abuse import PER
 from interlock.policies.model import Policy, Slo
 from interlock.policies.model_slo import OF_CLASS, RIVER
@@ -18,11 +19,8 @@ MATURITY = 24 * HOUR
 NEEDS_REFERENCE = frozenset({"unseen_rate", "missing_rate", "range_violations"})
 """Indicators that have no data without a reference."""
 
-ALPHA = 0.05
 STEPS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
 """Alternatives of the test of a share: q0 + (1 - q0)·step, equally weighted (VERDICTS.md §2)."""
-MEANS = ("mean", "auroc")
-"""Kinds whose test bets on the mean of bounded values."""
 LAMBDAS = (0.05, 0.1, 0.2, 0.4, 0.7)
 """Bets of the test of ECE, equally weighted."""
 
@@ -55,7 +53,7 @@ def idle(policy: Policy, per_day: float) -> list[Finding]:
         if seen < needed:
             window = show_duration(slo.window_ms)
             text = (
-                f"{slo.name} can never leave insufficient: {window} holds {seen:.0f} {_unit(slo)} and it needs {needed}"
+                f"{slo.name} can never leave insufficient: {window} holds {seen:.0f} {unit(slo)} and it needs {needed}"
             )
             found.append(Finding(("slos", i, "window"), text))
     return found
@@ -248,7 +246,7 @@ def smallest_failure(policy: Policy, slo: Slo, events: float) -> float | None:
 def _power(policy: Policy, slo: Slo, per_day: float) -> str:
     window = show_duration(slo.window_ms)
     if slo.spec.kind == "never_event":
-        return f"{slo.name}: one violation is enough; at {per_day:g}/d, zero in {window} proves {_zero(per_day)}"
+        return f"{slo.name}: one violation is enough; at {per_day:g}/d, zero in {window} proves {zero(per_day)}"
     if slo.spec.kind == "river":
         return (
             f"{slo.name}: one detection is enough; how large a change that takes, {slo.resolved_indicator} does not say"
@@ -259,39 +257,10 @@ def _power(policy: Policy, slo: Slo, per_day: float) -> str:
         )
     events = _seen(policy, slo, per_day)
     failure = smallest_failure(policy, slo, events)
-    unit = "a slice" if slots(policy, slo) > 1 else "it"
-    proof = "no failure at all" if failure is None else f"{_noun(slo)} of {_shown(slo, failure)} or worse"
-    at = f"{slo.name}: at {per_day:g}/d {unit} sees at most {events:.0f} {_unit(slo)} in {window} and can prove {proof}"
+    seer = "a slice" if slots(policy, slo) > 1 else "it"
+    proof = "no failure at all" if failure is None else f"{noun(slo)} of {shown(slo, failure)} or worse"
+    at = f"{slo.name}: at {per_day:g}/d {seer} sees at most {events:.0f} {unit(slo)} in {window} and can prove {proof}"
     return f"{at} (target {slo.target}); {_sizes(policy, slo)}"
-
-
-def _unit(slo: Slo) -> str:
-    return "pairs" if slo.spec.kind == "auroc" else "events"
-
-
-def _noun(slo: Slo) -> str:
-    if slo.resolved_indicator == "ood_recall":
-        return "at best a share of misses"
-    if slo.spec.kind == "abuse":
-        return "reports per 1000 predictions"
-    if slo.spec.kind in MEANS:
-        return f"whatever its spread, {slo.resolved_indicator}"
-    if slo.spec.kind != "proportion":
-        return "an ECE"
-    return "a share of failures" if slo.target.op == ">=" else "a rate"
-
-
-def _shown(slo: Slo, failure: float) -> str:
-    """Return a failure as the indicator shows it: from the good end of its span for means, below 1 for the AUROC."""
-    if slo.spec.kind not in MEANS:
-        return f"{failure * PER if slo.spec.kind == 'abuse' else failure:.3g}"
-    low, high = slo.span if slo.spec.kind == "mean" else (0.0, 1.0)
-    value = high - failure * (high - low) if slo.target.op == ">=" else low + failure * (high - low)
-    return f"{math.sqrt(value) if slo.resolved_indicator == 'rmse' else value:.3g}"
-
-
-def _zero(events: float) -> str:
-    return f"a rate below {1 - ALPHA ** (1 / events):.2g}"
 
 
 def _sizes(policy: Policy, slo: Slo) -> str:
@@ -300,8 +269,8 @@ def _sizes(policy: Policy, slo: Slo) -> str:
     if slo.spec.kind in (*MEANS, "abuse"):
         sizes = [limit + (1 - limit) * step for step in (0.5, 0.25, 0.1)]
     counts = [
-        f"{math.ceil(needed / growth(slo, bad))} at {_shown(slo, bad)}"
+        f"{math.ceil(needed / growth(slo, bad))} at {shown(slo, bad)}"
         for bad in sizes
         if growth(slo, bad) > 0 and bad > limit
     ]
-    return f"{_unit(slo)} needed: " + ", ".join(counts) if counts else "no count of events is enough"
+    return f"{unit(slo)} needed: " + ", ".join(counts) if counts else "no count of events is enough"
