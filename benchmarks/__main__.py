@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks import judging, live, memory, replaying
+from benchmarks import fitting, judging, live, memory, replaying, scoring
 from benchmarks.replaying import Speed
 from interlock.commands.broker import Broker
 from interlock.errors import Unreachable, UserError
@@ -42,7 +42,10 @@ def print_files(events: int, repeats: int, memory_events: int, days: int) -> Non
     print(f"{events:,} predictions of 20 features, 500 in a pane, 50 tenants; medians of {repeats}\n")
     with TemporaryDirectory() as folder:
         print_speeds(replaying.speeds(events, repeats, Path(folder)))
+    print_scoring(scoring.costs(events, repeats))
     print_judging(judging.month(days), days)
+    with TemporaryDirectory() as folder:
+        print_fits(fitting.fits(memory_events, Path(folder)), memory_events)
     with TemporaryDirectory() as folder:
         print_memory(memory.memories(memory_events, Path(folder)), memory_events)
 
@@ -87,6 +90,23 @@ def print_speeds(rows: Iterable[Speed]) -> None:
         bare = bare or row.rate
         share = f"{row.rate / bare:9.2f}" if row.what.startswith("JSON") else ""
         print(f"{row.what:45}{row.rate:12,.0f}{share}", flush=True)
+
+
+def print_scoring(rows: Iterable[scoring.Cost]) -> None:
+    """Print microseconds an event, and how many times what comes first each costs."""
+    print(f"\n{'scoring':45}{'us/event':>12}{'of ours':>9}")
+    ours = 0.0
+    for row in rows:
+        ours = ours or row.us
+        print(f"{row.what:45}{row.us:12.2f}{row.us / ours:9.1f}", flush=True)
+
+
+def print_fits(rows: Iterable[fitting.Fitted], events: int) -> None:
+    """Print seconds and memory of a fit."""
+    print(f"{f'{events:,} predictions of 20 features, labelled':45}{'seconds':>12}{'MB':>9}")
+    for row in rows:
+        print(f"{row.what:45}{row.seconds:12.1f}{row.megabytes:9.0f}", flush=True)
+    print()
 
 
 def print_judging(judged: judging.Judged, days: int) -> None:

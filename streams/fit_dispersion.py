@@ -9,6 +9,7 @@ from interlock.detectors.dispersion import ece_dispersion, proportion_dispersion
 from interlock.detectors.ece import BINS, micro_bin
 from interlock.streams.counting import FIXED
 from interlock.streams.fit_rows import Rows
+from interlock.streams.labels import NO_CLASS
 
 PANES = tuple(minutes * 60_000 for minutes in (10, 30, 60, 180, 360, 720, 1440))
 PANE_EVENTS = 50
@@ -20,11 +21,16 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Of n rows, bool[n]: flagged by the reference's own scorer; held out; held out with a value that no other part has."""
+    """Of n rows, bool[n]: flagged by the reference's own scorer, without some feature, held out.
+
+    Of those held out: `new`, with a value that no other row has; `outside`, with a number beyond those of all other rows.
+    """
 
     flagged: Mask
+    missing: Mask
     held: Mask
     new: Mask
+    outside: Mask
 
 
 def dispersions(rows: Rows, marks: Marks, groups: Ints) -> dict[str, float]:
@@ -40,12 +46,41 @@ def dispersions(rows: Rows, marks: Marks, groups: Ints) -> dict[str, float]:
             np.bincount(pane[marks.new], minlength=last), np.bincount(pane[marks.held], minlength=last)
         ),
     }
+    for name, (counted, hits) in {**_made(rows, marks), **_labelled(rows)}.items():
+        if (counted & hits).any():
+            here = (np.bincount(pane[mask], minlength=last) for mask in (counted & hits, counted))
+            found[name] = proportion_dispersion(*here)
     due = (rows.y >= 0) & (rows.p >= 0)
     if due.any():
         cell = pane[due] * BINS + micro_bin(rows.p[due] / float(FIXED))
         seen, positive = (np.bincount(c, minlength=last * BINS) for c in (cell, cell[rows.y[due] == 1]))
         found["decision_ece"] = ece_dispersion(seen.reshape(last, BINS), positive.reshape(last, BINS), groups)
     return found
+
+
+def _made(rows: Rows, marks: Marks) -> dict[str, tuple[Mask, Mask]]:
+    """Return what the ratios of predictions count, and their hits."""
+    every = np.ones(len(rows.ts), np.bool_)
+    return {
+        "missing_rate": (every, marks.missing),
+        "range_violations": (marks.held, marks.outside),
+        "abstention_rate": (every, rows.abstained),
+    }
+
+
+def _labelled(rows: Rows) -> dict[str, tuple[Mask, Mask]]:
+    """Return what the ratios of labels count, and their hits, as `streams/ratios_labelled.py` has them."""
+    said, meant = rows.said, rows.meant
+    named = (said.name != NO_CLASS) & (meant.name != NO_CLASS)
+    known = (said.positive >= 0) & (meant.positive >= 0)
+    says, means = known & (said.positive == 1), known & (meant.positive == 1)
+    return {
+        "accuracy": (named, named & (said.name == meant.name)),
+        "precision": (says, means),
+        "recall": (means, says),
+        "false_positive_rate": (known & ~means, says),
+        "false_negative_rate": (means, ~says),
+    }
 
 
 def _panes(ts: Ints) -> Ints | None:

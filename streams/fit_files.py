@@ -12,6 +12,8 @@ from interlock.streams.decode import outcome_decoder, prediction_decoder
 from interlock.streams.fit_rows import RowGatherer, Rows
 
 _GROUP = "features"
+ANSWERS = frozenset({"prediction", "decision"})
+"""What a prediction says beside its score: dispersions of accuracy and of abstention are learned from it."""
 _KEY = b""  # the decoder's id hash is not used here: rows are keyed by fit_rows
 
 
@@ -46,7 +48,8 @@ def gather(names: Iterable[str], predictions: Iterable[Chunk], outcomes: Iterabl
     features = tuple(names)
     gatherer = RowGatherer(features)
     unreadable: Counter[str] = Counter()
-    decode = prediction_decoder(Wanted(paths=frozenset(f"{_GROUP}.{name}" for name in features)), _KEY)
+    paths = frozenset(f"{_GROUP}.{name}" for name in features)
+    decode = prediction_decoder(Wanted(paths=paths | ANSWERS), _KEY)
     for chunk in predictions:
         batch, dead = decode(chunk)
         gatherer.predictions(batch)

@@ -1,6 +1,6 @@
 """The rows that a reference is learned from: predictions and their labels, gathered chunk by chunk.
 
-Memory is nine bytes per value of a feature and about 50 per row. Rows end in the order of their hashed ids, so that
+Memory is nine bytes per value of a feature and about 70 per row. Rows end in the order of their hashed ids, so that
 neither the order of the input nor how it was cut changes anything that is learned.
 """
 
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from interlock.columns import STRING, Column
 from interlock.policies.model_parts import POSITIVE
 from interlock.streams.batch import Outcomes, Predictions
+from interlock.streams.classes import Classes, predicted, signs_of
 from interlock.streams.counting import probabilities
 from interlock.streams.decode_columns import Interned, missing_column
 from interlock.streams.ids import IdHash
-from interlock.streams.labels import positives
+from interlock.streams.labels import NO_CLASS, class_hashes, positives
+from interlock.streams.ratios import abstained
 
 Ints = NDArray[np.int64]
 _ID_KEY = b"interlock/fit/1"  # fixed: the split must be the same for everybody, and protects nothing
@@ -37,7 +39,8 @@ class Rows:
     """n distinct predictions ordered by hashed id, and what their labels said.
 
     `key` uint64[n]; `ts` int64[n] ms; `p` int64[n] in units of 2**-32, -1 without; `model`, `version` codes int64[n] of
-    `names`; `y` int8[n]: 1, 0, or -1 without label; `age` int64[n]: ms to the first label, -1 without.
+    `names`; `y` int8[n]: 1, 0, or -1 without label; `age` int64[n]: ms to the first label, -1 without. `abstained` bool[n]:
+    without an answer; `said` and `meant`: the classes of predictions and of labels, none where there is none.
     """
 
     key: NDArray[np.uint64]
@@ -49,6 +52,9 @@ class Rows:
     features: Mapping[str, FeatureRows]
     y: NDArray[np.int8]
     age: Ints
+    abstained: NDArray[np.bool_]
+    said: Classes
+    meant: Classes
 
     def of_model(self, name: str) -> "Rows":
         """Return the rows of one model."""
@@ -60,7 +66,7 @@ class Rows:
         features = {name: FeatureRows(f.kind[rows], f.value[rows], f.texts) for name, f in self.features.items()}
         return Rows(
             self.key[rows], self.ts[rows], self.p[rows], self.model[rows], self.version[rows], self.names,
-            features, self.y[rows], self.age[rows],
+            features, self.y[rows], self.age[rows], self.abstained[rows], _of(self.said, rows), _of(self.meant, rows),
         )  # fmt: skip
 
 
@@ -97,7 +103,9 @@ class RowGatherer:
         self._features = {name: FeatureGatherer() for name in features}
         self._hash, self._names = IdHash(_ID_KEY), Interned()
         self._predictions: list[tuple[NDArray[np.uint64], Ints, Ints, Ints, Ints]] = []
+        self._answers: list[tuple[NDArray[np.bool_], NDArray[np.int8], NDArray[np.uint64]]] = []
         self._outcomes: list[tuple[NDArray[np.uint64], Ints, Ints, Ints]] = []
+        self._meant: list[tuple[NDArray[np.int8], NDArray[np.uint64]]] = []
 
     def predictions(self, batch: Predictions) -> None:
         """Take a chunk of predictions."""
@@ -106,6 +114,8 @@ class RowGatherer:
         model = self._codes(batch.model.values)[batch.model.codes]
         version = self._codes(batch.version.values)[batch.version.codes]
         self._predictions.append((self._key(batch.ids.texts), batch.ts, probabilities(batch), model, version))
+        said = predicted(batch, POSITIVE, None)
+        self._answers.append((abstained(batch), said.positive, said.name))
         for name, gatherer in self._features.items():
             column = batch.columns.get(f"features.{name}")
             gatherer.add(missing_column(batch.rows()) if column is None else column)
@@ -115,42 +125,60 @@ class RowGatherer:
         if batch.rows():
             y = positives(batch.label, POSITIVE).astype(np.int64)
             self._outcomes.append((self._key(batch.ids.texts), batch.ts, batch.revision.astype(np.int64), y))
+            self._meant.append((signs_of(batch.label, POSITIVE), class_hashes(batch.label)))
 
     def rows(self) -> Rows:
         """Return all rows; of an id that comes twice, the earliest event. Call it once."""
         if not self._predictions:
-            return self._rows(*(np.zeros(0, np.int64) for _ in range(5)), order=None)
+            return self._rows(*(np.zeros(0, np.int64) for _ in range(5)), order=np.zeros(0, np.intp))
         key, ts, p, model, version = (np.concatenate(part) for part in zip(*self._predictions, strict=True))
         order = np.lexsort((p, ts, key))
         order = order[_first_of_each(key[order])]
         return self._rows(key[order], ts[order], p[order], model[order], version[order], order=order)
 
-    def _rows(self, *parts: Ints, order: NDArray[np.intp] | None) -> Rows:
+    def _rows(self, *parts: Ints, order: NDArray[np.intp]) -> Rows:
         key, ts, p, model, version = parts
-        features = {} if order is None else {name: f.gathered(order) for name, f in self._features.items()}
-        y, age = self._labels(key.astype(np.uint64), ts)
-        return Rows(key.astype(np.uint64), ts, p, model, version, list(self._names), features, y, age)
+        features = {name: f.gathered(order) for name, f in self._features.items()} if len(order) else {}
+        y, age, meant = self._labels(key.astype(np.uint64), ts)
+        abstained, positive, name = self._answered(order)
+        return Rows(
+            key.astype(np.uint64), ts, p, model, version, list(self._names), features, y, age,
+            abstained, Classes(positive, name), meant,
+        )  # fmt: skip
 
-    def _labels(self, key: NDArray[np.uint64], ts: Ints) -> tuple[NDArray[np.int8], Ints]:
-        """Return each prediction's label of highest revision, and the age of its first one."""
+    def _answered(self, order: NDArray[np.intp]) -> tuple[NDArray[np.bool_], NDArray[np.int8], NDArray[np.uint64]]:
+        if not self._answers:
+            return np.zeros(0, np.bool_), np.zeros(0, np.int8), np.zeros(0, np.uint64)
+        abstained, positive, name = (np.concatenate(part)[order] for part in zip(*self._answers, strict=True))
+        return abstained, positive, name
+
+    def _labels(self, key: NDArray[np.uint64], ts: Ints) -> tuple[NDArray[np.int8], Ints, Classes]:
+        """Return each prediction's label of highest revision, the age of its first one, and the class it means."""
         y, age = np.full(len(key), -1, np.int8), np.full(len(key), -1, np.int64)
+        meant = Classes(np.full(len(key), -1, np.int8), np.full(len(key), NO_CLASS, np.uint64))
         if not self._outcomes or not len(key):
-            return y, age
+            return y, age, meant
         of, at, revision, label = (np.concatenate(part) for part in zip(*self._outcomes, strict=True))
         place = np.minimum(np.searchsorted(key, of), len(key) - 1)
         order = np.flatnonzero((key[place] == of) & (label >= 0))
         order = order[np.lexsort((-at[order], revision[order]))]  # the last write wins: highest revision, earliest
         y[place[order]] = label[order]
+        signs, names = (np.concatenate(part) for part in zip(*self._meant, strict=True))
+        meant.positive[place[order]], meant.name[place[order]] = signs[order], names[order]
         delay = np.maximum(at[order] - ts[place[order]], 0)
         latest_first = np.argsort(-delay, kind="stable")
         age[place[order][latest_first]] = delay[latest_first]
-        return y, age
+        return y, age, meant
 
     def _key(self, texts: pa.StringArray) -> NDArray[np.uint64]:
         return self._hash(texts).h1
 
     def _codes(self, values: Sequence[str]) -> Ints:
         return np.array([self._names[value] for value in values] or [0], dtype=np.int64)
+
+
+def _of(classes: Classes, rows: NDArray[np.intp]) -> Classes:
+    return Classes(classes.positive[rows], classes.name[rows])
 
 
 def _first_of_each(ordered: NDArray[np.int64]) -> NDArray[np.bool_]:

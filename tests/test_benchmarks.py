@@ -26,6 +26,10 @@ ROWS = (
     "Arrow, with audits",
     "JSON, with outcomes and decision_ece",
     "Arrow, with outcomes and decision_ece",
+    "OOD score of 20 numbers, with reasons",
+    "IsolationForest, 100 trees",
+    "fit, Arrow",
+    "fit, JSON",
     "judging 1 days of 200 slices",
 )
 LIVE = (live.BARE, live.JSON, live.FRAMES, live.SPARSE, live.STOCK, live.STOCK_DECODE)

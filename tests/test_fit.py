@@ -1,6 +1,7 @@
 """Laws of `interlock fit`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,7 @@ def test_the_age_of_labels_and_the_groups_of_scores_are_learned() -> None:
     assert reference.label_age == LabelAge(60 * MINUTE, 60 * MINUTE, 60 * MINUTE)
     assert len(np.unique(reference.ece_groups)) == 15
     assert (np.diff(reference.ece_groups) >= 0).all()
-    assert set(reference.dispersion) == {"ood_rate", "unseen_rate", "decision_ece"}
+    assert set(reference.dispersion) >= {"ood_rate", "unseen_rate", "decision_ece"}
     assert all(1.0 <= phi < 2.0 for phi in reference.dispersion.values())
 
 
@@ -139,6 +140,39 @@ def test_clustered_flags_show_as_dispersion() -> None:
     reference = learn(rows(table), 0.01)
 
     assert reference.dispersion["ood_rate"] > 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("missing_rate", {"age": None}),
+        ("abstention_rate", {"prediction": "abstain"}),
+        ("accuracy", {"prediction": "wrong"}),
+        ("precision", {"prediction": True, "label": False}),
+        ("recall", {"prediction": False, "label": True}),
+        ("false_positive_rate", {"prediction": True, "label": False}),
+        ("false_negative_rate", {"prediction": False, "label": True}),
+    ],
+)
+def test_clustered_hits_of_a_ratio_show_as_dispersion_and_scattered_ones_do_not(
+    name: str, change: dict[str, Any]
+) -> None:
+    def fitted(places: Any) -> float:
+        table = events(6000, label=[bool(i % 2) for i in range(6000)])
+        table["prediction"] = list(table["label"])
+        for place in places:
+            for field, value in change.items():
+                table[field][place] = value
+        batch = predictions(table, ["age", "code"])
+        gatherer = RowGatherer(["age", "code"])
+        gatherer.predictions(replace(batch, columns={**batch.columns, "prediction": column(table["prediction"])}))
+        gatherer.outcomes(outcomes(table))
+        return learn(gatherer.rows(), 0.01).dispersion[name]
+
+    starts = range(0, 6000, 600)
+
+    assert fitted([start + place for start in starts for place in range(20)]) > 3
+    assert fitted(np.random.default_rng(0).permutation(6000)[:200].tolist()) < 1.6
 
 
 def test_without_outcomes_there_is_no_label_age_and_a_warning() -> None:

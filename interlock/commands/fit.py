@@ -3,26 +3,32 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from textwrap import fill
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from interlock.commands.audit_plan_show import Asked, show_plan, traffic_of
 from interlock.commands.inputs import read_mapping, read_policy
 from interlock.detectors.surprisal import SCALE
 from interlock.errors import UserError
+from interlock.policies.pages_text import plain
 from interlock.streams.batch import Chunk, Frame, Lines
 from interlock.streams.files import Reader
 from interlock.streams.fit import learn
 from interlock.streams.fit_files import Gathered, feature_names, gather
 from interlock.streams.fit_rows import Rows
-from interlock.streams.reference import Reference, save
+from interlock.streams.reference import Reference, Vocabulary, save
 
+COMMONEST = 3
+"""Values of a category that the table shows."""
 _APPENDED = 0  # of no consequence here: only shards compare an event's time with its append time
 
 
@@ -59,7 +65,8 @@ def fit(  # noqa: PLR0913, PLR0917 - the options of a command
     gathered = gather(
         names, _shown(read(predictions), "predictions"), _shown(read_outcomes(outcomes or []), "outcomes")
     )
-    reference = learn(_of_one_model(gathered.rows, model), flag_rate)
+    with _learning():
+        reference = learn(_of_one_model(gathered.rows, model), flag_rate)
     save(reference, output)
     for warning in _warnings(gathered, reference):
         typer.echo(f"warning: {warning}", err=True)
@@ -80,6 +87,11 @@ def _shown(chunks: Iterable[Chunk], what: str) -> Iterator[Chunk]:
             yield chunk
             seen += _events(chunk)
             progress.update(task, description=f"reading {what}: {seen:,} events")
+
+
+def _learning() -> AbstractContextManager[object]:
+    """Show, on a terminal, that learning is under way."""
+    return Console(stderr=True).status("learning") if sys.stderr.isatty() else nullcontext()
 
 
 def _events(chunk: Chunk) -> int:
@@ -105,15 +117,10 @@ def _warnings(gathered: Gathered, reference: Reference) -> list[str]:
 def _print_lines(output: Path, reference: Reference) -> None:
     first, last = (_time(ms) for ms in reference.span)
     versions = ", ".join(reference.versions) or "no version"
-    categories = (f"{name} ({len(part.values)})" for name, part in reference.vocabularies.items())
-    threshold = reference.calibration.threshold(reference.flag_rate) / SCALE
-    held = len(reference.calibration.scores)
     lines = {
         "reference": f"{output} {reference.id}",
         "rows": f"{reference.rows:,} predictions of {reference.model} ({versions}), {first} to {last}",
-        "numbers": _list(reference.numbers),
-        "categories": _list(tuple(categories)),
-        "ood score": f"flagged from {threshold:.2f} nats: {reference.flag_rate:.2%} of {held:,} calibration scores",
+        "ood score": _ood(reference),
         "new values": f"at most {reference.unseen_upper():.2%} of familiar events bring one",
         "ranges": f"about {reference.outside_expected():.2%} of familiar events leave one, or fewer",
         "ece groups": f"{len(set(reference.ece_groups.tolist()))} of about equal mass",
@@ -121,15 +128,38 @@ def _print_lines(output: Path, reference: Reference) -> None:
         "dispersion": ", ".join(f"{name} {phi:.2f}" for name, phi in sorted(reference.dispersion.items())) or "unknown",
     }
     for name, text in lines.items():
-        typer.echo(_wrapped(f"{name:<11} ", text) if name in ("numbers", "categories") else f"{name:<11} {text}")
+        typer.echo(f"{name:<11} {text}")
+    Console(soft_wrap=True).print(_features(reference))
 
 
-def _wrapped(name: str, text: str) -> str:
-    """Return a long list on several lines."""
-    indent = " " * len(name)
-    return fill(
-        text, 118, initial_indent=name, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+def _features(reference: Reference) -> Table:
+    """Return what was learned of each feature."""
+    table = Table("feature", "learned", "values", box=box.SIMPLE_HEAD, pad_edge=False)
+    scorer = reference.scorer
+    for place, name in enumerate(reference.numbers):
+        low, high = reference.ranges[place]
+        known = f"mean {scorer.means[place]:.4g}, standard deviation {scorer.sds[place]:.4g}"
+        table.add_row(escape(plain(name, 60)), known, f"{low:.6g} to {high:.6g}")
+    for name, part in reference.vocabularies.items():
+        known = f"{len(part.values):,} values, new ones in at most {part.unseen_upper():.2%}"
+        shown = ", ".join(f"{plain(value, 30)} {count / reference.rows:.0%}" for value, count in _commonest(part))
+        table.add_row(
+            escape(plain(name, 60)), known, escape(shown) + (f"; missing {part.missing:,}" if part.missing else "")
+        )
+    return table
+
+
+def _commonest(part: Vocabulary) -> list[tuple[str, int]]:
+    return list(zip(part.values[:COMMONEST], part.counts[:COMMONEST].tolist(), strict=True))
+
+
+def _ood(reference: Reference) -> str:
+    """Return how events are scored, and from where on they are flagged."""
+    threshold = reference.calibration.threshold(reference.flag_rate) / SCALE
+    flagged = f"flagged from {threshold:.2f} nats: {reference.flag_rate:.2%} of {len(reference.calibration.scores):,} calibration scores"
+    space = None if reference.parts is None else reference.parts.numbers
+    how = f"surprisal and distance to {len(space.prototypes.centres)} prototypes" if space else "surprisal"
+    return f"{how}; {flagged}"
 
 
 def _print_json(output: Path, reference: Reference) -> None:
@@ -165,7 +195,3 @@ def _hours(milliseconds: int) -> str:
 
 def _time(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _list(names: tuple[str, ...]) -> str:
-    return f"{len(names)}: {', '.join(names)}" if names else "none"
