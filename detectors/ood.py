@@ -40,13 +40,23 @@ class Space:
     scale: Scale
     weight: int
 
+    def of(self, vectors: Ints) -> Ints:
+        """Return what the distances of vectors int64[n, D] add to a score, int64[n] in 1/(SCALE WEIGHT) nat."""
+        return self.scale.of(self.prototypes.distances(vectors)) * self.weight
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """What a score adds up: the conformal scale of surprisal, and the space of the numeric features if there is one."""
+    """What a score adds up: the conformal scale of surprisal, and spaces of the numeric features and of embeddings."""
 
     surprisal: Scale
     numbers: Space | None = None
+    embedding: Space | None = None
+
+    @property
+    def width(self) -> int:
+        """The numbers of an embedding that can be scored; 0 if none are."""
+        return 0 if self.embedding is None else self.embedding.prototypes.centres.shape[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,37 +70,44 @@ class OodScorer:
     surprisal: SurprisalScorer
     parts: Parts | None = None
 
-    def score(self, numbers: Floats, categories: NDArray[np.int32]) -> Ints:
+    def score(self, numbers: Floats, categories: NDArray[np.int32], embedding: Ints | None = None) -> Ints:
         """Return each event's score, int64[n] in 1/SCALE nat: integers only, the same in any batching.
 
-        `numbers` float64[Fn, n], NaN where there is none; `categories` int32[Fc, n], as `SurprisalScorer.score` takes them.
+        `numbers` float64[Fn, n], NaN where there is none; `categories` int32[Fc, n], as `SurprisalScorer.score` takes
+        them; `embedding` int64[n, D] as `normalized` makes it, where there is a space for it.
         """
         total = self.surprisal.score(numbers, categories)
         if self.parts is None:
             return total
         total = self.parts.surprisal.of(total) * WEIGHT
-        space = self.parts.numbers
-        if space is not None:
-            total += space.scale.of(space.prototypes.distances(self._vectors(numbers))) * space.weight
+        if self.parts.numbers is not None:
+            total += self.parts.numbers.of(self._vectors(numbers))
+        if self.parts.embedding is not None and embedding is not None:
+            total += self.parts.embedding.of(embedding)
         total //= WEIGHT
         return total
 
-    def reasons(self, numbers: Floats, categories: NDArray[np.int32], rows: Rows) -> NDArray[np.int32]:
+    def reasons(
+        self, numbers: Floats, categories: NDArray[np.int32], rows: Rows, embedding: Ints | None = None
+    ) -> NDArray[np.int32]:
         """Return, for these rows, the feature that made each odd: int32[len(rows)], numeric ones first; -1 without any.
+
+        The embedding, of these rows alone, is the last one, after all features.
 
         Every part of the score is divided among features: surprisal by their surprisals above the reference's mean,
         distance by their shares of the squared distance to the nearest prototype. The first of equals.
         """
         some = (numbers[:, rows], categories[:, rows])
         excess = self.surprisal.excess(*some)
-        if not len(excess):
-            return np.full(len(rows), -1, np.int32)
-        if self.parts is None or self.parts.numbers is None:
+        if self.parts is None or (self.parts.numbers is None and self.parts.embedding is None):
             return _largest(excess)
         blame = _divided(self.parts.surprisal.of(self.surprisal.score(*some)) * WEIGHT, np.maximum(excess, 0))
-        space, vectors = self.parts.numbers, self._vectors(some[0])
-        distance = space.scale.of(space.prototypes.distances(vectors)) * space.weight
-        blame[: len(numbers)] += _divided(distance, space.prototypes.shares(vectors).T)
+        if self.parts.numbers is not None:
+            vectors = self._vectors(some[0])
+            shares = self.parts.numbers.prototypes.shares(vectors).T
+            blame[: len(numbers)] += _divided(self.parts.numbers.of(vectors), shares)
+        if self.parts.embedding is not None and embedding is not None:
+            blame = np.concatenate([blame, self.parts.embedding.of(embedding)[None]])
         return _largest(blame)
 
     def _vectors(self, numbers: Floats) -> Ints:
@@ -110,5 +127,7 @@ def _divided(amount: Ints, shares: Ints) -> Ints:
 
 
 def _largest(parts: Ints) -> NDArray[np.int32]:
+    if not len(parts):
+        return np.full(parts.shape[1], -1, np.int32)
     largest: NDArray[np.int32] = parts.argmax(axis=0).astype(np.int32)
     return largest

@@ -47,7 +47,7 @@ def standardized(numbers: Floats, means: Floats, sds: Floats, scale: int) -> Int
     """
     with np.errstate(over="ignore"):  # farther away than a double: clipped like all that is far
         z = (numbers - means[:, None]) / sds[:, None]
-    z *= scale
+        z *= scale
     np.clip(z, -CLIP * scale, CLIP * scale, out=z)
     np.copyto(z, 0.0, where=np.isnan(z))
     return np.rint(z).astype(np.int64).T

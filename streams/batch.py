@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from interlock.columns import Column
+from interlock.streams.vectors import Vectors
 
 Rows = NDArray[np.intp] | NDArray[np.bool_]
 
@@ -55,12 +56,13 @@ class Wanted:
     """What a policy and its reference need of an event; all else is skipped while decoding.
 
     `numbers`: numeric features. `categories`: categorical features, each with the reference's vocabulary (value ->
-    code). `paths`: fields for which a Column is needed, such as "decision", "features.amount", "segment.tenant".
+    code). `embedding`: whether embeddings are read. `paths`: fields for which a Column is needed, such as "decision", "features.amount", "segment.tenant".
     """
 
     numbers: tuple[str, ...] = ()
     categories: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     paths: frozenset[str] = frozenset()
+    embedding: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class Predictions:
     index: NDArray[np.int32]
     raw_category: Callable[[int, int], str]
     origin: NDArray[np.intp]
+    embedding: Vectors | None = None
 
     def rows(self) -> int:
         """Return n."""
@@ -151,6 +154,7 @@ class Predictions:
             index=self.index[rows],
             raw_category=self.raw_category,
             origin=self.origin[rows],
+            embedding=None if self.embedding is None else self.embedding.take(rows),
         )
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from interlock.columns import Column
 from interlock.streams.batch import AbuseReports, Coded, Ids, Outcomes, Predictions
 from interlock.streams.decode_columns import Interned, missing_column
+from interlock.streams.vectors import joined
 
 B = TypeVar("B", bound=Predictions | Outcomes | AbuseReports)
 
@@ -36,6 +37,8 @@ def _join(name: str, values: list[Any], rows: list[int]) -> Any:
     if name == "top":
         known = any(value is not None for value in values)
         return _columns([value or missing_column(n) for value, n in zip(values, rows, strict=True)]) if known else None
+    if name == "embedding":
+        return None if values[0] is None else joined(values)
     if name == "columns":
         return {path: _columns([value[path] for value in values]) for path in values[0]}
     if isinstance(values[0], np.ndarray):

@@ -22,7 +22,8 @@ from interlock.streams.decode_json_columns import (
     tops,
 )
 from interlock.streams.decode_json_read import MAX_REVISION, out_of_range, read_appended
-from interlock.streams.decode_json_shape import ABUSE, OUTCOME, PREDICTION, shape
+from interlock.streams.decode_json_shape import ABUSE, EMBEDDING, OUTCOME, PREDICTION, shape
+from interlock.streams.decode_vectors import of_lists
 from interlock.streams.ids import IdHash
 
 PREDICTION_FIELDS = tuple(field.name for field in PREDICTION)
@@ -35,7 +36,8 @@ class JsonPredictions:
 
     def __init__(self, wanted: Wanted, ids: IdHash) -> None:
         """Compile what is wanted."""
-        compiled = shape(PREDICTION, wanted, ("features",))
+        core = (*PREDICTION, EMBEDDING) if wanted.embedding else PREDICTION
+        compiled = shape(core, wanted, ("features",))
         self._reader = JsonReader(compiled)
         self._top = everything(compiled.top)
         self._features = FeatureReader(compiled.groups["features"], wanted)
@@ -68,6 +70,7 @@ class JsonPredictions:
             index=texts.where.index,
             raw_category=lambda feature, row: self._name(texts.values[row], feature),
             origin=np.arange(len(events)),
+            embedding=of_lists(values["embedding"], faults) if "embedding" in values else None,
         )
         return batch, faults
 

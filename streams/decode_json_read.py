@@ -146,6 +146,21 @@ def read_probabilities(value: Any, path: str) -> dict[str, float] | None:
     return found
 
 
+def read_vector(value: Any, path: str) -> list[float] | None:
+    """Read an embedding; null and a missing key are None."""
+    if value is UNSET or value is None:
+        return None
+    if not isinstance(value, list):
+        raise wrong(path, "an array of numbers", value)
+    found = []
+    for place, item in enumerate(value):
+        number = read_number(item, f"{path}[{place}]")
+        if number is None:
+            raise wrong(f"{path}[{place}]", "a number", None)
+        found.append(number)
+    return found
+
+
 def _float(value: float, path: str) -> float:
     try:
         return float(value)

@@ -21,6 +21,7 @@ from interlock.streams.decode_json_read import (
     read_scalar,
     read_text,
     read_ts,
+    read_vector,
 )
 
 Scalar = float | str | bool | None | UnsetType
@@ -60,6 +61,8 @@ PREDICTION = (
     Field("ood_score", float | None, None, read_number),
     Field("probabilities", dict[str, float] | None, None, read_probabilities),
 )
+EMBEDDING = Field("embedding", list[float] | None, None, read_vector)
+"""Read of predictions only where a reference knows embeddings: it costs more than all else."""
 OUTCOME = (
     *EVENT,
     scalar("label"),

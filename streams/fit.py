@@ -1,25 +1,31 @@
 """Learn a reference from rows of familiar traffic."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interlock.columns import BOOL, NUMBER, STRING
-from interlock.detectors.conformal import Calibration, conformal_scale, thin
+from interlock.detectors.conformal import Calibration, thin
 from interlock.detectors.ece import BINS, groups_equal_mass, micro_bin
-from interlock.detectors.ood import LEAST_NUMBERS, OodScorer, Parts, Space, number_vectors, numbers_weight
-from interlock.detectors.prototypes import learned
-from interlock.detectors.surprisal import MISSING_CODE, SCALE, SurprisalScorer, category_table, numeric_table
+from interlock.detectors.ood import LEAST_NUMBERS
+from interlock.detectors.surprisal import MISSING_CODE
 from interlock.errors import UserError
 from interlock.streams.clock import YEAR_2000
 from interlock.streams.counting import FIXED
 from interlock.streams.decode_columns import category_text
 from interlock.streams.fit_dispersion import Marks, dispersions
 from interlock.streams.fit_rows import FeatureRows, Rows
+from interlock.streams.fit_scorer import (
+    UNSCORED,
+    Category,
+    Learnt,
+    Numeric,
+    Part,
+    fitted_counts,
+    scorer_of,
+    scores_of,
+)
 from interlock.streams.reference import LabelAge, Reference, Vocabulary
 
 LEAST_ROWS, GOOD_ROWS = 500, 5000
@@ -38,37 +44,6 @@ Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 
-class Part(IntEnum):
-    """What a row is used for: all but HELD for tables and prototypes, HELD for the calibration of their sum.
-
-    SCALE tells how odd tables and prototypes of FIT alone find other rows: how their parts of the sum compare.
-    """
-
-    FIT = 0
-    SCALE = 1
-    HELD = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Numeric:
-    """A numeric feature learned: name, values float64[n] (NaN without), mean, standard deviation, range."""
-
-    name: str
-    values: NDArray[np.float64]
-    mean: float
-    sd: float
-    range: tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Category:
-    """A categorical feature learned: name, codes int32[n], -1 where missing, and vocabulary."""
-
-    name: str
-    codes: NDArray[np.int32]
-    vocabulary: Vocabulary
-
-
 def learn(rows: Rows, flag_rate: float, least: int = LEAST_ROWS) -> Reference:
     """Return the reference of rows of one model.
 
@@ -85,11 +60,14 @@ def learn(rows: Rows, flag_rate: float, least: int = LEAST_ROWS) -> Reference:
     features = [_feature(name, rows.features[name], ~held, warnings) for name in sorted(rows.features)]
     numerics = [feature for feature in features if isinstance(feature, Numeric)]
     categories = [feature for feature in features if isinstance(feature, Category)]
-    if not numerics and not categories:
-        raise UserError("no feature to learn from: predictions need `features`, at least one with values")
-    scorer = _scorer(numerics, categories, split)
-    scores = scorer.score(_numbers(numerics, split), _codes(categories, split))
-    calibration = Calibration(thin(scores[held]))
+    learnt = Learnt(split, numerics, categories, *_embedded(rows, warnings))
+    if not numerics and not categories and not len(learnt.embedded):
+        raise UserError(
+            "no feature to learn from: predictions need `features`, at least one with values, or `embedding`"
+        )
+    scorer = scorer_of(learnt)
+    scores = scores_of(scorer, learnt)
+    calibration = Calibration(thin(scores[held & (scores != UNSCORED)]))
     groups = groups_equal_mass(_bins(rows.p[rows.p >= 0]))
     _doubts(rows, calibration, flag_rate, warnings)
     flagged = scores >= calibration.threshold(flag_rate)
@@ -105,7 +83,7 @@ def learn(rows: Rows, flag_rate: float, least: int = LEAST_ROWS) -> Reference:
         ece_groups=groups,
         label_age=_label_age(rows.age[rows.age >= 0]),
         flag_rate=flag_rate,
-        dispersion=dispersions(rows, _marks(flagged, numerics, categories, held), groups),
+        dispersion=dispersions(rows, _marks(flagged, learnt), groups),
         warnings=tuple(warnings),
         ranges=tuple(feature.range for feature in numerics),
         parts=scorer.parts,
@@ -116,8 +94,24 @@ def _split(rows: Rows) -> NDArray[np.int8]:
     """Return the `Part` of each row, int8[n], by its hashed id; without prototypes nothing needs a scale."""
     number = sum(bool(_is_number(feature)) for feature in rows.features.values())
     held = rows.key % np.uint64(HELD_OUT) == 0
-    scaled = (rows.key // np.uint64(HELD_OUT) % np.uint64(SCALED) == 0) & (number >= LEAST_NUMBERS)
+    scaled = rows.key // np.uint64(HELD_OUT) % np.uint64(SCALED) == 0
+    scaled &= number >= LEAST_NUMBERS or len(rows.embeddings.key) > 0
     return np.select([held, scaled], [Part.HELD, Part.SCALE], Part.FIT).astype(np.int8)
+
+
+def _embedded(rows: Rows, warnings: list[str]) -> tuple[NDArray[np.intp], Ints]:
+    """Return the rows whose embeddings are known, and those; none if they are too few to learn from."""
+    found = rows.embeddings
+    place = np.minimum(np.searchsorted(rows.key, found.key), len(rows.key) - 1)
+    mine = rows.key[place] == found.key
+    if not 0 < mine.sum() < LEAST_ROWS:
+        if found.left_out:
+            warnings.append(
+                f"embedding: {found.left_out} rows have none, or one of another length; they are not scored"
+            )
+        return place[mine].astype(np.intp), found.vectors[mine]
+    warnings.append(f"embedding: only {mine.sum()} rows have one of the usual length; left out")
+    return np.zeros(0, np.intp), found.vectors[:0]
 
 
 def _is_number(rows: FeatureRows) -> bool:
@@ -159,7 +153,8 @@ def _numeric(name: str, values: NDArray[np.float64], fit: Mask, warnings: list[s
         return None
     if known[0] == known[-1]:
         warnings.append(f"{name}: always {known[0]:g}; any other value will be odd")
-    sd = max(sd, 1e-9 * max(abs(mean), 1.0))  # a constant's grid is narrow: anything else lies outside it
+    if sd <= 1e-9 * abs(mean):  # a constant's grid is narrow: anything else lies outside it
+        sd = 1e-9 * max(abs(mean), 1.0)
     finite = values[np.isfinite(values)]
     return Numeric(name, values, mean, sd, (float(finite.min()), float(finite.max())))
 
@@ -193,67 +188,25 @@ def _texts(rows: FeatureRows) -> tuple[NDArray[np.int32], list[str]]:
     return codes, list(known)
 
 
-def _numbers(numerics: Sequence[Numeric], rows: NDArray[Any]) -> NDArray[np.float64]:
-    return np.array([feature.values for feature in numerics]).reshape(len(numerics), len(rows))
-
-
-def _codes(categories: Sequence[Category], rows: NDArray[Any]) -> NDArray[np.int32]:
-    return np.array([feature.codes for feature in categories], np.int32).reshape(len(categories), len(rows))
-
-
-def _scorer(numerics: Sequence[Numeric], categories: Sequence[Category], split: NDArray[np.int8]) -> OodScorer:
-    """Return the scorer: learned from all rows but those held out, with scales of what a part of them finds in the rest."""
-    rest, scale = split != Part.HELD, split == Part.SCALE
-    final = _surprisal(numerics, categories, rest)
-    if not scale.any():
-        return OodScorer(final)
-    numbers, codes = _numbers(numerics, split), _codes(categories, split)
-    first = _surprisal(numerics, categories, split == Part.FIT).score(numbers[:, scale], codes[:, scale])
-    fit, apart, every = (
-        number_vectors(numbers[:, rows], final.means, final.sds) for rows in (split == Part.FIT, scale, rest)
-    )
-    distances = conformal_scale(learned(fit).distances(apart), SCALE)
-    space = Space(learned(every), distances, numbers_weight(len(numerics), len(categories)))
-    return OodScorer(final, Parts(conformal_scale(first, SCALE), space))
-
-
-def _surprisal(numerics: Sequence[Numeric], categories: Sequence[Category], fit: Mask) -> SurprisalScorer:
-    """Return the surprisals that these rows, bool[n], make."""
-    bare = SurprisalScorer(
-        means=tuple(feature.mean for feature in numerics),
-        sds=tuple(feature.sd for feature in numerics),
-        number_tables=tuple(numeric_table(feature.values[fit], feature.mean, feature.sd) for feature in numerics),
-        category_tables=tuple(
-            category_table(_fitted(feature, fit), int((feature.codes[fit] == MISSING_CODE).sum()))
-            for feature in categories
-        ),
-        number_means=np.zeros(len(numerics), np.int64),
-        category_means=np.zeros(len(categories), np.int64),
-    )
-    return bare.with_means(_numbers(numerics, fit)[:, fit], _codes(categories, fit)[:, fit])
-
-
-def _fitted(feature: Category, fit: Mask) -> Ints:
-    counts = np.bincount(feature.codes[fit & (feature.codes >= 0)], minlength=len(feature.vocabulary.values))
-    return counts.astype(np.int64)
-
-
-def _marks(flagged: Mask, numerics: Sequence[Numeric], categories: Sequence[Category], held: Mask) -> Marks:
+def _marks(flagged: Mask, learnt: Learnt) -> Marks:
+    held = learnt.split == Part.HELD
     missing, outside = np.zeros(len(held), np.bool_), np.zeros(len(held), np.bool_)
-    for number in numerics:
+    for number in learnt.numerics:
         missing |= np.isnan(number.values)
         rest = number.values[~held & np.isfinite(number.values)]
         outside |= held & ((number.values < rest.min()) | (number.values > rest.max()))
-    for feature in categories:
+    for feature in learnt.categories:
         missing |= feature.codes == MISSING_CODE
-    return Marks(flagged, missing, held, _new(categories, held), outside)
+    return Marks(flagged, missing, held, _new(learnt.categories, held), outside)
 
 
 def _new(categories: Sequence[Category], held: Mask) -> Mask:
     """Return which held-out rows bring a value that the fitted part never had."""
     new = np.zeros(len(held), np.bool_)
     for feature in categories:
-        new |= np.append(_fitted(feature, ~held) == 0, False)[feature.codes]  # code -1, missing, reads the last entry
+        new |= np.append(fitted_counts(feature, ~held) == 0, False)[
+            feature.codes
+        ]  # code -1, missing, reads the last entry
     return new & held
 
 

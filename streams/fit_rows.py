@@ -17,6 +17,7 @@ from interlock.streams.batch import Outcomes, Predictions
 from interlock.streams.classes import Classes, predicted, signs_of
 from interlock.streams.counting import probabilities
 from interlock.streams.decode_columns import Interned, missing_column
+from interlock.streams.fit_vectors import Embeddings, VectorGatherer
 from interlock.streams.ids import IdHash
 from interlock.streams.labels import NO_CLASS, class_hashes, positives
 from interlock.streams.ratios import abstained
@@ -40,7 +41,7 @@ class Rows:
 
     `key` uint64[n]; `ts` int64[n] ms; `p` int64[n] in units of 2**-32, -1 without; `model`, `version` codes int64[n] of
     `names`; `y` int8[n]: 1, 0, or -1 without label; `age` int64[n]: ms to the first label, -1 without. `abstained` bool[n]:
-    without an answer; `said` and `meant`: the classes of predictions and of labels, none where there is none.
+    without an answer; `embeddings`: of a sample of all rows; `said` and `meant`: the classes of predictions and of labels, none where there is none.
     """
 
     key: NDArray[np.uint64]
@@ -55,6 +56,7 @@ class Rows:
     abstained: NDArray[np.bool_]
     said: Classes
     meant: Classes
+    embeddings: Embeddings
 
     def of_model(self, name: str) -> "Rows":
         """Return the rows of one model."""
@@ -66,7 +68,7 @@ class Rows:
         features = {name: FeatureRows(f.kind[rows], f.value[rows], f.texts) for name, f in self.features.items()}
         return Rows(
             self.key[rows], self.ts[rows], self.p[rows], self.model[rows], self.version[rows], self.names,
-            features, self.y[rows], self.age[rows], self.abstained[rows], _of(self.said, rows), _of(self.meant, rows),
+            features, self.y[rows], self.age[rows], self.abstained[rows], _of(self.said, rows), _of(self.meant, rows), self.embeddings,
         )  # fmt: skip
 
 
@@ -101,6 +103,7 @@ class RowGatherer:
     def __init__(self, features: Sequence[str]) -> None:
         """Gather these features; a prediction's `columns` has them as `features.<name>`."""
         self._features = {name: FeatureGatherer() for name in features}
+        self._vectors = VectorGatherer()
         self._hash, self._names = IdHash(_ID_KEY), Interned()
         self._predictions: list[tuple[NDArray[np.uint64], Ints, Ints, Ints, Ints]] = []
         self._answers: list[tuple[NDArray[np.bool_], NDArray[np.int8], NDArray[np.uint64]]] = []
@@ -114,6 +117,7 @@ class RowGatherer:
         model = self._codes(batch.model.values)[batch.model.codes]
         version = self._codes(batch.version.values)[batch.version.codes]
         self._predictions.append((self._key(batch.ids.texts), batch.ts, probabilities(batch), model, version))
+        self._vectors.add(self._predictions[-1][0], batch.ts, batch.embedding)
         said = predicted(batch, POSITIVE, None)
         self._answers.append((abstained(batch), said.positive, said.name))
         for name, gatherer in self._features.items():
@@ -143,7 +147,7 @@ class RowGatherer:
         abstained, positive, name = self._answered(order)
         return Rows(
             key.astype(np.uint64), ts, p, model, version, list(self._names), features, y, age,
-            abstained, Classes(positive, name), meant,
+            abstained, Classes(positive, name), meant, self._vectors.gathered(),
         )  # fmt: skip
 
     def _answered(self, order: NDArray[np.intp]) -> tuple[NDArray[np.bool_], NDArray[np.int8], NDArray[np.uint64]]:

@@ -14,6 +14,7 @@ Rows = NDArray[np.intp]
 
 STEPS = (1.0, 2.0, 5.0, 10.0)
 """Ranges are as wide as one of these times a power of ten, at most half a standard deviation."""
+LARGEST = 1e308
 FARTHEST = 8.0
 """Standard deviations beyond which all numbers are one range."""
 
@@ -45,15 +46,16 @@ class Ranges:
     """Ranges of one number: `width` each, numbered from `first` to `last`, and one beyond either end."""
 
     width: float
-    first: int
-    last: int
+    first: float
+    last: float
 
     @classmethod
     def around(cls, mean: float, sd: float) -> "Ranges":
         """Return the ranges of a number with this mean and standard deviation > 0."""
         scale = 10.0 ** math.floor(math.log10(sd / 2))
         width = max(step * scale for step in STEPS if step * scale <= sd / 2 or step == STEPS[0])
-        low, high = (math.floor((mean + side * FARTHEST * sd) / width) for side in (-1, 1))
+        ends = (min(max(mean + side * FARTHEST * sd, -LARGEST), LARGEST) for side in (-1, 1))
+        low, high = (float(math.floor(end / width)) for end in ends)
         return cls(width, low, high)
 
     def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -98,6 +100,8 @@ class Namer:
     def _of_feature(self, batch: Predictions, rows: Rows, feature: int) -> list[str]:
         if feature < 0:
             return [""] * len(rows)
+        if feature == len(self._names):
+            return ["embedding"] * len(rows)
         name = self._names[feature]
         if feature < len(batch.numbers):
             ranges = self._ranges[feature]

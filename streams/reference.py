@@ -80,6 +80,11 @@ class Reference:
         return OodScorer(self.scorer, self.parts)
 
     @property
+    def width(self) -> int:
+        """The numbers of an embedding that can be scored; 0 if it knows none."""
+        return 0 if self.parts is None else self.parts.width
+
+    @property
     def categories(self) -> tuple[str, ...]:
         """The categorical features, in the scorer's order."""
         return tuple(self.vocabularies)
@@ -112,7 +117,7 @@ class Reference:
             name: {value: code for code, value in enumerate(vocabulary.values)}
             for name, vocabulary in self.vocabularies.items()
         }
-        return Wanted(self.numbers, codes, frozenset(paths))
+        return Wanted(self.numbers, codes, frozenset(paths), embedding=self.width > 0)
 
 
 def to_bytes(reference: Reference) -> bytes:

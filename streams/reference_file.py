@@ -69,6 +69,7 @@ class OodPart(msgspec.Struct, frozen=True, omit_defaults=True):
 
     surprisal: ScalePart
     numbers: SpacePart | None = None
+    embedding: SpacePart | None = None
 
 
 class Body(msgspec.Struct, frozen=True, omit_defaults=True):

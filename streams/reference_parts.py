@@ -8,12 +8,14 @@ from interlock.streams.reference_file import OodPart, ScalePart, SpacePart, arra
 
 def written(parts: Parts | None) -> OodPart | None:
     """Return the parts as the file has them."""
-    return None if parts is None else OodPart(_scale_part(parts.surprisal), _space_part(parts.numbers))
+    if parts is None:
+        return None
+    return OodPart(_scale_part(parts.surprisal), _space_part(parts.numbers), _space_part(parts.embedding))
 
 
 def read(part: OodPart | None) -> Parts | None:
     """Return the parts in a file."""
-    return None if part is None else Parts(_scale(part.surprisal), _space(part.numbers))
+    return None if part is None else Parts(_scale(part.surprisal), _space(part.numbers), _space(part.embedding))
 
 
 def _scale_part(scale: Scale) -> ScalePart:

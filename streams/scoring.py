@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.detectors.conformal import audit_levels
+from interlock.detectors.prototypes import normalized
 from interlock.policies.model import Policy
 from interlock.streams.batch import MISSING_CODE, UNSEEN_CODE, Predictions
 from interlock.streams.ids import select
@@ -60,16 +61,17 @@ class Scorer:
     def score(self, batch: Predictions) -> Scores:
         """Score n predictions."""
         n = batch.rows()
-        compared, flagged, unseen = (np.zeros(n, np.bool_) for _ in range(3))
+        compared, scored, flagged, unseen = (np.zeros(n, np.bool_) for _ in range(4))
         level = np.zeros(n, np.int8)
         if self._reference:
-            odd = self._reference.ood.score(batch.numbers, batch.categories)
+            known, embedding = embedded(batch, self._reference.width)
+            odd = self._reference.ood.score(batch.numbers, batch.categories, embedding)
             compared = self._comparable(batch)
-            flagged = compared & (odd >= self._threshold)
+            scored = compared & known
+            flagged = scored & (odd >= self._threshold)
             unseen = compared & self._reference.scorer.unseen(batch.categories)
             if self._stratified:
                 level = self._reference.calibration.level(odd)
-        scored = compared.copy()
         if self._ood.threshold is not None:
             scored |= ~np.isnan(batch.ood_score)
             flagged |= batch.ood_score >= self._ood.threshold
@@ -123,7 +125,8 @@ class Scorer:
         """Name what made each of these rows odd: a feature with its value, or with the range that its number lies in."""
         if self._reference is None or self._namer is None:
             return Reasons.of([OWN_SCORE] * len(rows))
-        features = self._reference.ood.reasons(batch.numbers, batch.categories, rows)
+        _, embedding = embedded(batch.take(rows), self._reference.width)
+        features = self._reference.ood.reasons(batch.numbers, batch.categories, rows, embedding)
         return self._namer.named(batch, rows, features)
 
     def odd_features(self, batch: Predictions, rows: NDArray[np.intp]) -> list[str]:
@@ -132,6 +135,19 @@ class Scorer:
             return [OWN_SCORE] * len(rows)
         worst = self._reference.ood.reasons(batch.numbers, batch.categories, rows)
         return [self._reference.features[f] if f >= 0 else EMBEDDING for f in worst.tolist()]
+
+
+def embedded(batch: Predictions, width: int) -> tuple[Mask, NDArray[np.int64] | None]:
+    """Return which rows have the embedding that a reference needs, bool[n], and those of all rows, int64[n, width].
+
+    Without a need for any (`width` 0) all rows do. One of another length cannot be compared: it is like none.
+    """
+    if not width:
+        return np.ones(batch.rows(), np.bool_), None
+    if batch.embedding is None:
+        return np.zeros(batch.rows(), np.bool_), np.zeros((batch.rows(), width), np.int64)
+    known, values = batch.embedding.of_width(width)
+    return known, normalized(values)
 
 
 def absent(batch: Predictions) -> Mask:

@@ -1,12 +1,14 @@
 """Laws of the OOD score."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks.tables import fitted, scores
 from interlock.detectors.conformal import Calibration, conformal_scale
 from interlock.detectors.ood import WEIGHT, OodScorer, Parts, Space, number_vectors, numbers_weight
 from interlock.detectors.prototypes import learned
@@ -117,3 +119,55 @@ def test_a_scale_is_minus_log_p_rounded_down_inside_and_rises_beyond(scores: lis
     assert (np.diff(scale.of(np.sort(known))) >= 0).all()
     assert (np.diff(far) >= 0).all()
     assert far[-1] > far[0] + SCALE
+
+
+def table(n: int, seed: int) -> dict[str, NDArray[np.float64]]:
+    rng = np.random.default_rng(seed)
+    one = rng.normal(size=n)
+    return {"a": one, "b": one + 0.1 * rng.normal(size=n), "c": rng.exponential(size=n), "d": rng.normal(size=n)}
+
+
+def test_renaming_features_so_that_their_order_changes_changes_no_score() -> None:
+    names = {"a": "z", "b": "y", "c": "x", "d": "w"}
+    learnt, traffic = table(3000, 0), table(2000, 1)
+    plain = scores(fitted(learnt), traffic)
+    renamed = scores(fitted({names[k]: v for k, v in learnt.items()}), {names[k]: v for k, v in traffic.items()})
+
+    np.testing.assert_array_equal(plain, renamed)
+
+
+@given(exponents=st.tuples(*[st.integers(-40, 40)] * 4))
+@settings(max_examples=8)
+def test_the_unit_of_a_feature_changes_no_score(exponents: tuple[int, ...]) -> None:
+    learnt, traffic = table(1500, 0), table(300, 1)
+    factors = dict(zip("abcd", (2.0**e for e in exponents), strict=True))
+    scaled = scores(
+        fitted({k: v * factors[k] for k, v in learnt.items()}), {k: v * factors[k] for k, v in traffic.items()}
+    )
+
+    np.testing.assert_array_equal(scaled, scores(fitted(learnt), traffic))
+
+
+def test_columns_that_are_constant_all_missing_or_infinite_end_in_scores_and_warnings() -> None:
+    learnt: dict[str, Any] = table(2000, 0) | {
+        "constant": np.full(2000, 3.0),
+        "missing": [None] * 2000,
+        "half": [None, 1.0] * 1000,
+        "huge": [1e308, -1e308] * 1000,
+    }
+    reference = fitted(learnt)
+    odd: dict[str, Any] = {name: [0.0, np.inf, -np.inf, None, 1e308] for name in learnt}
+    found = scores(reference, odd)
+
+    assert {warning.split(":")[0] for warning in reference.warnings} == {
+        "2000 rows",
+        "constant",
+        "missing",
+        "huge",
+        "no scores",
+        "no labels",
+    }
+    assert reference.numbers == ("a", "b", "c", "constant", "half", "d", "half")
+    assert (found[1:] > found[0]).all()
+    assert (found >= 0).all()
+    assert found.max() < 200 * SCALE
