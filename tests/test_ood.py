@@ -156,7 +156,8 @@ def test_columns_that_are_constant_all_missing_or_infinite_end_in_scores_and_war
         "huge": [1e308, -1e308] * 1000,
     }
     reference = fitted(learnt)
-    odd: dict[str, Any] = {name: [0.0, np.inf, -np.inf, None, 1e308] for name in learnt}
+    usual = {"constant": 3.0, "half": 1.0}
+    odd: dict[str, Any] = {name: [usual.get(name, 0.0), np.inf, -np.inf, None, 1e308] for name in learnt}
     found = scores(reference, odd)
 
     assert {warning.split(":")[0] for warning in reference.warnings} == {
