@@ -19,7 +19,7 @@ AUDIT = "audit/1"
 """Domain of the keyed hash that chooses audits (VERDICTS.md §2)."""
 
 EMBEDDING = "embedding"
-"""The reason of an event whose model has no features but an embedding."""
+"""The reason of an event whose embedding is what makes it odd."""
 
 OWN_SCORE = "ood_score"
 """The reason of an event that was flagged by the serving system's own score alone."""
@@ -125,16 +125,14 @@ class Scorer:
         """Name what made each of these rows odd: a feature with its value, or with the range that its number lies in."""
         if self._reference is None or self._namer is None:
             return Reasons.of([OWN_SCORE] * len(rows))
-        _, embedding = embedded(batch.take(rows), self._reference.width)
-        features = self._reference.ood.reasons(batch.numbers, batch.categories, rows, embedding)
-        return self._namer.named(batch, rows, features)
+        return self._namer.named(batch, rows, _worst(self._reference, batch, rows))
 
     def odd_features(self, batch: Predictions, rows: NDArray[np.intp]) -> list[str]:
         """Name the feature that made each of these rows odd, without its value."""
         if self._reference is None:
             return [OWN_SCORE] * len(rows)
-        worst = self._reference.ood.reasons(batch.numbers, batch.categories, rows)
-        return [self._reference.features[f] if f >= 0 else EMBEDDING for f in worst.tolist()]
+        names = (*self._reference.features, EMBEDDING)
+        return [names[f] for f in _worst(self._reference, batch, rows).tolist()]
 
 
 def embedded(batch: Predictions, width: int) -> tuple[Mask, NDArray[np.int64] | None]:
@@ -148,6 +146,12 @@ def embedded(batch: Predictions, width: int) -> tuple[Mask, NDArray[np.int64] | 
         return np.zeros(batch.rows(), np.bool_), np.zeros((batch.rows(), width), np.int64)
     known, values = batch.embedding.of_width(width)
     return known, normalized(values)
+
+
+def _worst(reference: Reference, batch: Predictions, rows: NDArray[np.intp]) -> NDArray[np.int32]:
+    """Return which feature made each of these rows odd, int32[len(rows)]; the one after the last is the embedding."""
+    _, embedding = embedded(batch.take(rows), reference.width)
+    return reference.ood.reasons(batch.numbers, batch.categories, rows, embedding)
 
 
 def absent(batch: Predictions) -> Mask:

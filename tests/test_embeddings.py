@@ -115,6 +115,7 @@ def test_embeddings_of_other_directions_are_flagged_and_familiar_ones_are_not() 
     assert familiar.flagged.mean() < 0.02
     assert odd.flagged.mean() > 0.95
     assert set(scorer.reasons(odd_batch, np.flatnonzero(odd.flagged)).texts) == {"embedding"}
+    assert set(scorer.odd_features(odd_batch, np.flatnonzero(odd.flagged))) == {"embedding"}
 
 
 def test_an_event_without_the_embedding_or_with_one_of_another_length_is_not_scored() -> None:
