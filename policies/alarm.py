@@ -77,6 +77,8 @@ class Change(StrEnum):
     """Out of recovery back to engaged: no new epoch, no page."""
     HELD = "held"
     """Engaged for max_hold: a person is asked; the control stands."""
+    WORSENED = "worsened"
+    """What was a ticket is a page now."""
     RELEASED = "released"
 
 

@@ -92,10 +92,11 @@ class Context:
         return Owner(self.model, self.slo.name, self.slo.action_on_breach, self.policy.digest)
 
     def scope(self, name: str | None, *, pool: str) -> dict[str, str]:
-        """Return the scope of a slice by its name as counted; the whole model if the SLO is not split."""
+        """Return the scope of a slice by its name as counted, the whole model if the SLO is not split; of its variant."""
+        arm = {"variant": self.slo.compare.variant} if self.slo.compare else {}
         if not self.cap:
-            return {}
-        return {"slice": pool if name is None else slice_text(name, slo_paths(self.policy, self.slo))}
+            return arm
+        return {"slice": pool if name is None else slice_text(name, slo_paths(self.policy, self.slo))} | arm
 
     def verdict_id(self, scope: dict[str, str], pane: int) -> str:
         """Return `H(policy digest, model, slo, scope, as-of arrival pane)` (VERDICTS.md §3)."""

@@ -110,9 +110,12 @@ class Controls:
         again = at is not None and cause.ts - at <= DAY
         return self._record(scope, "engaged", cause, {"released_at": at} if again else {})
 
-    def update(self, scope: Scope, cause: Cause) -> Control:
-        """Say more about an engaged control: same id, same epoch; its evidence says that it is an update."""
-        return self._record(scope, "engaged", cause, {"update": True})
+    def update(self, scope: Scope, cause: Cause, *, worsened: bool = False) -> Control:
+        """Say more about an engaged control: same id, same epoch; its evidence says that it is an update.
+
+        `worsened`: it had been a ticket, and pages from here on.
+        """
+        return self._record(scope, "engaged", cause, {"update": True} | ({"worsened": True} if worsened else {}))
 
     def release(self, scope: Scope, cause: Cause) -> Control:
         """Close the epoch of an engaged scope."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from interlock.detectors.bounded_mean import BETS
 from interlock.detectors.event_rate import FASTER
+from interlock.policies.lint_evidence import power_otherwise, rules
 from interlock.policies.lint_words import ALPHA, MEANS, noun, shown, unit, zero
 from interlock.policies.measures_abuse import PER
 from interlock.policies.model import Policy, Slo
@@ -34,6 +35,7 @@ def warnings(policy: Policy) -> list[Finding]:
         *_unknown(policy),
         *_review(policy),
         *_river(policy),
+        *rules(policy),
         *(Finding(_loc(path), f"not in force yet: {text}") for path, text in policy.not_in_force()),
     ]
 
@@ -200,6 +202,8 @@ def _needed(slo: Slo) -> int:
 
 def allowed(slo: Slo) -> float:
     """Return the share of bad events that the target allows; of a mean, how far from the good end of its span it may be."""
+    if slo.compare is not None:  # it allows a difference: how many events prove that hangs on both variants
+        return 1 / 3
     if slo.spec.kind == "mean":
         return 1 - slo.limit if slo.target.op == ">=" else slo.limit
     if slo.spec.kind == "abuse":
@@ -255,6 +259,8 @@ def _power(policy: Policy, slo: Slo, per_day: float) -> str:
         return (
             f"{slo.name}: the age of the youngest label is known in every pane of {show_duration(pane_ms(slo.window))}"
         )
+    if slo.compare is not None or slo.evidence != "per_event":
+        return power_otherwise(policy, slo, per_day)
     events = _seen(policy, slo, per_day)
     failure = smallest_failure(policy, slo, events)
     seer = "a slice" if slots(policy, slo) > 1 else "it"

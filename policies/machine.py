@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from interlock.policies.context import Context
 from interlock.policies.controls import Cause, Controls, ReleaseCommand, Scope
 from interlock.policies.measures import Measure
 from interlock.policies.plan import slo_paths
+from interlock.policies.said import Moment, Said
 from interlock.policies.slots import OTHER, POOL, Slots
 from interlock.policies.states import Facts, decide
 from interlock.policies.story import Story, evidence, sentence
@@ -21,6 +21,7 @@ from interlock.policies.window import PaneWindow
 from interlock.records import Control, State, Verdict
 
 Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 Slices = Mapping[str, Ints]
 """Counts of one pane by slice name, int64[width] each."""
 Known = tuple[float, float | None, float | None, int, float | None]
@@ -29,24 +30,6 @@ Known = tuple[float, float | None, float | None, int, float | None]
 
 PARTS = ("slots", "measure", "alarms", "window", "controls", "causes")
 """What a machine is made of, each with a snapshot of its own."""
-
-
-@dataclass(slots=True)
-class Said:
-    """What judging yields as of `ts`, the end of an arrival pane in ms; `freed` are scopes that are judged no more."""
-
-    verdicts: list[Verdict] = field(default_factory=list)
-    controls: list[Control] = field(default_factory=list)
-    freed: list[dict[str, str]] = field(default_factory=list)
-    ts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """As of when a verdict speaks: the arrival pane, and the last judged pane of the SLO's own axis."""
-
-    pane: int
-    judged: int
 
 
 class Machine:
@@ -59,7 +42,7 @@ class Machine:
         """Slots whose evidence counts in the pool: endpoints with too few labels to be tested alone."""
         self.slots = Slots(context.cap)
         self.bank = measure.bank(context.thresholds, context.stale_panes)
-        self.alarms = Alarms(len(self.slots), self.bank, latched=context.slo.action_on_breach == "kill_switch")
+        self.alarms = self.make_alarms()
         self.window = PaneWindow(len(self.slots), measure.width, context.window_panes)
         self.controls = Controls(context.owner, self.describe)
         self.shown: dict[int, State] = {}
@@ -80,16 +63,34 @@ class Machine:
             counted = zip(slices, self.measure.seen(rows).tolist(), strict=True)
             self.slots.admit({name: n for name, n in counted if n})
         places = [self.slots.slot(name) for name in slices]
-        for slot in places:
-            self.slots.seen(slot, pane)
+        for slot, heard in zip(places, self.heard(rows).tolist(), strict=True):
+            if heard:
+                self.slots.seen(slot, pane)
         table = np.zeros((len(self.slots), self.measure.width), np.int64)
         np.add.at(table, places, rows)
+        table = self.complete(table)
         tested = self.pool_up(table)
         told = tested * self._labelled(tested)[:, None]
-        log_bad = self.measure.log_bad(pane, told)
+        log_bad = self.evidence_of(pane, told)
         nonempty = np.asarray(told.any(axis=1))
         self.window.add(pane, table, log_bad)
         self.changes += self.alarms.step(pane, log_bad, nonempty, lambda slot: self.measure.log_good(told[slot]))
+
+    def make_alarms(self) -> Alarms:
+        """Return what turns evidence into alarms."""
+        return Alarms(len(self.slots), self.bank, latched=self.context.slo.action_on_breach == "kill_switch")
+
+    def evidence_of(self, pane: int, told: Ints) -> Ints:
+        """Return the evidence of a judged pane, int64[S, K]."""
+        return self.measure.log_bad(pane, told)
+
+    def complete(self, table: Ints) -> Ints:
+        """Return a judged pane's rows with what the pane itself adds: nothing."""
+        return table
+
+    def heard(self, rows: Ints) -> Mask:
+        """Return which rows, int64[n, width], are news of their slot, bool[n]: all of them."""
+        return np.ones(len(rows), np.bool_)
 
     def pool_up(self, table: Ints) -> Ints:
         """Return a table int64[S, width] with the rows of pooled slots added to the pool."""
@@ -181,8 +182,8 @@ class Machine:
         cause = Cause(verdict.ts, verdict.verdict_id, sentence(verdict, change), verdict.evidence)
         if change in (Change.ENGAGED, Change.ENGAGED_AGAIN):
             return [self.controls.engage(verdict.scope, cause)]
-        if change is Change.HELD:
-            return [self.controls.update(verdict.scope, cause)]
+        if change in (Change.HELD, Change.WORSENED):
+            return [self.controls.update(verdict.scope, cause, worsened=change is Change.WORSENED)]
         return [self.controls.release(verdict.scope, cause)] if change is Change.RELEASED else []
 
     def _states(self, moment: Moment, taken: list[int]) -> list[State]:

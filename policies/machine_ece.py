@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from interlock.policies.alarm import Change
 from interlock.policies.context import Context
 from interlock.policies.controls import Cause, Controls, ReleaseCommand, Scope, ScopeKey, scope_key
-from interlock.policies.machine import Machine, Moment, Said
+from interlock.policies.machine import Machine
 from interlock.policies.measures_ece import EceMeasure
 from interlock.policies.review import Frozen, Proof, Thresholds, automatic_text
+from interlock.policies.said import Moment, Said
 from interlock.policies.slots import OTHER, POOL
 from interlock.records import Control, Verdict
 

@@ -11,8 +11,8 @@ from interlock.detectors.never import rate_bound
 from interlock.policies.causes import Exemplar
 from interlock.policies.context import Context
 from interlock.policies.controls import Cause, Controls, ReleaseCommand, by_itself, scope_key
-from interlock.policies.machine import Moment, Said
 from interlock.policies.plan import DECIDED, UNDECIDABLE, VIOLATION
+from interlock.policies.said import Moment, Said
 from interlock.policies.states import Facts, decide
 from interlock.records import Control, State, Verdict
 

@@ -10,9 +10,10 @@ from interlock.detectors.calibration import weighted_p95
 from interlock.policies.alarm import Change, Phase, Transition
 from interlock.policies.context import Context
 from interlock.policies.controls import Cause, ReleaseCommand, Scope, scope_key
-from interlock.policies.machine import Moment, Said, Slices
+from interlock.policies.machine import Slices
 from interlock.policies.machine_ece import EceMachine
 from interlock.policies.measures_ece import EceMeasure
+from interlock.policies.said import Moment, Said
 from interlock.policies.slots import POOL, REST
 from interlock.policies.states import Facts, decide
 from interlock.policies.story import evidence, sentence

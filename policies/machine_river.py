@@ -6,8 +6,9 @@ from typing import Any
 from interlock.policies.alarm import Change
 from interlock.policies.context import Context
 from interlock.policies.controls import Cause, ReleaseCommand
-from interlock.policies.machine import Known, Machine, Moment, Slices
+from interlock.policies.machine import Known, Machine, Slices
 from interlock.policies.measures_river import RiverMeasure
+from interlock.policies.said import Moment
 from interlock.policies.slots import POOL
 from interlock.records import Control, Verdict
 

@@ -6,16 +6,20 @@ from interlock.detectors.ece import EceEvidence, groups_equal_width
 from interlock.policies.context import Context
 from interlock.policies.machine import Machine
 from interlock.policies.machine_ece import EceMachine
+from interlock.policies.machine_modes import machine
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.machine_river import RiverMachine
 from interlock.policies.measures import Measure, RecallMeasure
 from interlock.policies.measures_abuse import AbuseMeasure
+from interlock.policies.measures_compare import CompareMeasure
 from interlock.policies.measures_ece import EceMeasure
 from interlock.policies.measures_labels import CoverageMeasure, LabelledMeasure
 from interlock.policies.measures_mean import AurocMeasure, MeanMeasure
+from interlock.policies.measures_pane import PaneMeasure
 from interlock.policies.measures_rate import RateMeasure
 from interlock.policies.measures_staleness import StalenessMeasure
+from interlock.policies.scalars import Target
 
 AnyMachine = Machine | P95Machine | NeverMachine
 
@@ -32,7 +36,7 @@ def build(context: Context) -> AnyMachine:
         case "river":
             return RiverMachine(context)
         case _:
-            return Machine(context, _measure(context))
+            return machine(context, _measure(context))
 
 
 def _measure(context: Context) -> Measure:
@@ -53,9 +57,18 @@ def _measure(context: Context) -> Measure:
 
 
 def _proportion(context: Context) -> Measure:
-    name, target, phi = context.slo.resolved_indicator, context.slo.target, context.dispersion
-    if name == "ood_recall":
-        return RecallMeasure(target.value, context.learned.audit_probabilities, phi)
+    slo, phi = context.slo, context.dispersion
+    if slo.resolved_indicator == "ood_recall":
+        return RecallMeasure(slo.target.value, context.learned.audit_probabilities, phi)
+    if slo.compare is not None:
+        # What reads either arm's cells has no target of its own: any one with the same direction does.
+        return CompareMeasure(slo, _share(context, Target(slo.target.op, 0.5)), phi)
+    share = _share(context, slo.target)
+    return PaneMeasure(share) if slo.evidence == "per_pane" else share
+
+
+def _share(context: Context, target: Target) -> RateMeasure:
+    name, phi = context.slo.resolved_indicator, context.dispersion
     if name == "label_coverage":
         return CoverageMeasure(target, phi)
     if context.slo.spec.chain == "joined":

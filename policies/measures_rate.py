@@ -26,8 +26,8 @@ class RateMeasure:
         """Judge `hits / n` by the target; its direction is `<=` or `>=`. `fine`: look for small excesses too."""
         self._target, self._phi = target.value, dispersion
         self._least = target.op == ">="
-        self._limit = 1 - target.value if self._least else target.value
-        self._evidence = ProportionEvidence.build(self._limit, dispersion, FINE if fine else BAD)
+        self.limit = 1 - target.value if self._least else target.value
+        self._evidence = ProportionEvidence.build(self.limit, dispersion, FINE if fine else BAD)
 
     def column(self, cell: int) -> int:
         """Return the column of a series' cell."""
@@ -50,6 +50,14 @@ class RateMeasure:
     def _failures(self, table: Ints) -> Ints:
         """Return what the target limits, int64[S]."""
         return self.n(table) - self.hits(table) if self._least else self.hits(table)
+
+    def failing(self, table: Ints) -> tuple[Ints, Ints]:
+        """Return what the target limits, and of how many, int64[S] each."""
+        return self._failures(table), self.n(table)
+
+    def shown(self, failures: Floats) -> Floats:
+        """Return shares of failures as the indicator shows them."""
+        return 1 - failures if self._least else failures
 
     def bank(self, thresholds: Thresholds, stale_panes: int) -> Bank:
         """Return what its alarms need."""
@@ -83,7 +91,7 @@ class RateMeasure:
         n, hits, failures = self.n(sums), self.hits(sums), self._failures(sums)
         value = np.where(n > 0, hits / np.maximum(n, 1), np.nan)
         missed = value < self._target if self._least else value > self._target
-        proven = (n > 0) & proves_at_most(failures, n, self._limit, ALPHA, self._phi)
+        proven = (n > 0) & proves_at_most(failures, n, self.limit, ALPHA, self._phi)
         return Estimate(value, n, n / self._phi, missed, proven, self.undecided(sums))
 
     def interval(self, table: Ints, slots: Sequence[int]) -> tuple[Floats, Floats]:  # noqa: ARG002 - the sums say it all

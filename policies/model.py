@@ -104,7 +104,7 @@ class Policy(Part):
 
     @property
     def slos_in_force(self) -> tuple[Slo, ...]:
-        """The SLOs that are judged; one with `compare` is not, yet."""
+        """The SLOs that are judged; a comparison of anything but shares is not, yet."""
         return tuple(slo for slo in self.slos if slo.in_force)
 
     def slice_set(self, slo: Slo) -> SliceSet | None:
@@ -156,8 +156,7 @@ def _labels_later(labels: Labels) -> list[tuple[str, str]]:
 
 def _slo_later(path: str, slo: Slo) -> list[tuple[str, str]]:
     found = []
-    if slo.compare is not None:
-        found.append((f"{path}.compare", "variants are not compared yet; this SLO is not judged at all"))
-    if slo.evidence != "per_event":
-        found.append((f"{path}.evidence", "each event is one observation for now"))
+    if not slo.in_force:
+        name = slo.resolved_indicator
+        found.append((f"{path}.compare", f"variants are not compared by {name} yet; this SLO is not judged at all"))
     return found

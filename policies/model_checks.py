@@ -10,6 +10,7 @@ from interlock.policies.explain import did_you_mean
 from interlock.policies.expressions import ExpressionError, compile_expression
 from interlock.policies.model import INDICATORS, LATER, Indicator, NeverEvent, Policy, SliceSet, Slo
 from interlock.policies.model_base import Part
+from interlock.policies.model_checks_evidence import check_evidence
 from interlock.policies.model_later import Rollout
 from interlock.policies.model_river import check_river
 from interlock.policies.model_slo import OF_CLASS, OF_PROBABILITY
@@ -120,14 +121,14 @@ def check_budget(policy: Policy) -> list[Finding]:
     release = policy.release
     if release.hold > release.max_hold:
         text = f"found {show_duration(release.hold)}; expected at most max_hold, {show_duration(release.max_hold)}"
-        findings.append(Finding(("release", "hold"), text))
+        findings = [Finding(("release", "hold"), text)]
     for slo in policy.slos_in_force:
         most = thresholds(policy, slo).page * policy.false_pages_per_year / least_threshold(slo)
-        if policy.false_pages_per_year > most and slo.spec.kind not in ("never_event", "river"):
+        shares = slo.in_budget and slo.spec.kind not in ("never_event", "river")
+        if policy.false_pages_per_year > most and shares:
             floor = f"above it the threshold of {slo.name} is below 10 x window/pane, and noise pages"
             text = f"found {policy.false_pages_per_year:g}; expected at most {most:.3g}; {floor}"
-            findings.append(Finding(("false_pages_per_year",), text))
-            break
+            return [*findings, Finding(("false_pages_per_year",), text)]
     return findings
 
 
@@ -136,12 +137,13 @@ def _slo(loc: Loc, slo: Slo, slices: Sequence[SliceSet] | None) -> Iterator[Find
     place = (*loc, "indicator" if slo.indicator else "name")
     indicator = INDICATORS.get(name)
     if indicator is None:
-        if slo.in_force or name not in LATER:
+        if slo.compare is None or name not in LATER:
             yield Finding(place, _no_indicator(name, named=bool(slo.indicator)))
         return
     yield from _conditions(loc, slo)
     yield from target((*loc, "target"), slo, indicator)
     yield from _window((*loc, "window"), slo, indicator)
+    yield from check_evidence(loc, slo, indicator)
     if slo.per is not None and not indicator.per:
         yield Finding((*loc, "per"), f"found per; expected none, since {name} is judged as a whole")
     elif slo.per is not None and slices is not None:

@@ -84,6 +84,9 @@ INDICATORS = {
 }
 """The indicators in force, by name."""
 
+SHARES = frozenset(name for name, one in INDICATORS.items() if one.kind == "proportion" and name != "ood_recall")
+"""Indicators that are a number of hits among a number of events, and nothing else."""
+
 LATER = frozenset(
     [
         "drift",
@@ -127,6 +130,37 @@ class Compare(Part):
 
     variant: Text = Field(description="The variant that is judged, such as canary.")
     to: Text = Field(description="The variant that it is compared with, such as baseline.")
+
+
+class Burn(Part):
+    """One alert on how fast the error budget burns: over a long window, and still over a short one."""
+
+    window: PositiveDuration = Field(description="The long window, such as 1h.")
+    short: PositiveDuration | None = Field(
+        default=None, description="The short window, so that it ends soon after the failure; a twelfth of the long one."
+    )
+    factor: float = Field(gt=1, description="How many times as fast as the target allows, such as 14.4.")
+
+    @property
+    def short_ms(self) -> int:
+        """The short window in milliseconds."""
+        return self.short or max(1, self.window // 12)
+
+
+FAST = {"window": "1h", "factor": 14.4}
+SLOW = {"window": "6h", "factor": 6.0}
+"""The alerts that the SRE workbook (chapter 5) takes for a month: 2 % of its budget in an hour, 5 % in six."""
+
+
+class BurnRates(Part):
+    """Alerts on burn rates: the fast one pages, the slow one opens a ticket."""
+
+    fast: Burn = Field(
+        default_factory=lambda: Burn.model_validate(FAST), description="A burn that pages: 14.4 times over 1h."
+    )
+    slow: Burn | None = Field(
+        default_factory=lambda: Burn.model_validate(SLOW), description="A burn that opens a ticket: 6 times over 6h."
+    )
 
 
 class Slo(Part):
@@ -176,8 +210,13 @@ class Slo(Part):
         default=None, ge=1, description="Events below which the verdict is insufficient (100; for ECE 1000)."
     )
     severity: Literal["page", "ticket"] = Field(default="page", description="Whether a breach wakes somebody.")
-    evidence: Literal["per_event", "per_pane", "threshold"] = Field(
-        default="per_event", description="What counts as one observation."
+    evidence: Literal["per_event", "per_pane", "threshold", "burn_rate"] = Field(
+        default="per_event",
+        description="What proves a breach: each event, or pane, is an observation; or a plain rule outside the budget of "
+        "false pages: the value misses the target, or the error budget burns too fast.",
+    )
+    burn_rate: BurnRates | None = Field(
+        default=None, description="Over which windows burn rates are shown, and alerted on with `evidence: burn_rate`."
     )
     dispersion: float | None = Field(
         default=None, ge=1, description="Counts are divided by it, for events that come in clusters (1: independent)."
@@ -199,8 +238,18 @@ class Slo(Part):
 
     @property
     def in_force(self) -> bool:
-        """Whether it is judged: comparisons are not yet."""
-        return self.compare is None
+        """Whether it is judged: comparisons are for shares, so far."""
+        return self.compare is None or self.resolved_indicator in SHARES
+
+    @property
+    def in_budget(self) -> bool:
+        """Whether its pages keep the budget of false pages: plain rules do not."""
+        return self.evidence in ("per_event", "per_pane")
+
+    @property
+    def burns(self) -> BurnRates:
+        """The burn rates that are asked for, else the usual ones."""
+        return self.burn_rate or BurnRates()
 
     @property
     def window_ms(self) -> int:
@@ -228,7 +277,9 @@ class Slo(Part):
 
     @property
     def limit(self) -> float:
-        """The target of a mean on that scale, from 0 to 1."""
+        """The target of a mean on that scale, from 0 to 1; of a comparison, how much more often the variant may fail."""
+        if self.compare is not None:
+            return -self.target.value if self.target.op == ">=" else self.target.value
         (low, high), value = self.span, self.target.value
         return ((value * value if self.resolved_indicator == "rmse" else value) - low) / (high - low)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from interlock.detectors.ece import LARGEST_EPS
 from interlock.policies.cel_names import MAPS, SCALARS
 from interlock.policies.expressions import ExpressionError, compile_expression
+from interlock.policies.model_checks_evidence import check_difference
 from interlock.policies.model_slo import CAPPED, RIVER, Indicator, Slo
 from interlock.policies.positions import Finding, Loc
 from interlock.policies.scalars import Target
@@ -74,6 +75,8 @@ def target(loc: Loc, slo: Slo, indicator: Indicator) -> Iterator[Finding]:
     elif found.op not in indicator.ops:
         ops = " or ".join(indicator.ops)
         yield Finding(loc, f'found "{found}"; expected a target with {ops}, since {name} is judged so')
+    elif slo.compare is not None:
+        yield from check_difference(loc, found)
     elif indicator.kind == "mean":
         yield from _mean(loc, slo)
     else:

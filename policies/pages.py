@@ -55,7 +55,8 @@ def _pages(control: Control, slo: Slo | None, unknown: str) -> bool:
         return False
     if slo is None:  # the policy has dropped it: what it had opened must still close
         return control.state == "released"
-    return slo.severity == "page" and not (unknown != "" and control.mode == "normal")
+    ticket = control.evidence.get("severity") == "ticket"  # a slow burn, as yet
+    return slo.severity == "page" and not ticket and not (unknown != "" and control.mode == "normal")
 
 
 def _again(control: Control, slo: Slo | None) -> bool:
@@ -67,6 +68,8 @@ def _again(control: Control, slo: Slo | None) -> bool:
 def _action(what: What) -> Action:
     if what.control.state == "released":
         return "resolve"
+    if what.control.evidence.get("worsened"):  # what had been a ticket only: the first page of its incident
+        return "trigger"
     return "update" if what.again or what.control.evidence.get("update") else "trigger"
 
 

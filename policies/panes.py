@@ -61,8 +61,9 @@ def slots(policy: Policy, slo: Slo) -> int:
 
 
 def paging(policy: Policy) -> int:
-    """Return how many SLOs share the budget of false pages: those that page, never-events aside; at least 1."""
-    return max(1, sum(slo.severity == "page" and not _never(slo) for slo in policy.slos_in_force))
+    """Return how many SLOs share the budget of false pages: those that page, never-events and plain rules aside."""
+    sharing = (slo.severity == "page" and slo.in_budget and not _never(slo) for slo in policy.slos_in_force)
+    return max(1, sum(sharing))
 
 
 def thresholds(policy: Policy, slo: Slo) -> Thresholds:

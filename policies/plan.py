@@ -135,7 +135,7 @@ def audit_cell(level: int, what: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One set of counts: of a kind, over events for which `where` holds, split by the fields `by`."""
+    """One set of counts: of a kind, over events (of a `variant`, if one is named) for which `where` holds, split by `by`."""
 
     kind: Kind
     by: tuple[str, ...] = ()
@@ -149,6 +149,7 @@ class Series:
     span: tuple[float, float] | None = None
     fields: tuple[str, ...] = ()
     river: Setting | None = None
+    variant: str = ""
 
     @property
     def key(self) -> str:
@@ -160,7 +161,9 @@ class Series:
         of = f"of {self.field or ','.join(self.fields)}" if self.field or self.fields else ""
         river = f"{self.river.name} {self.river.params}" if self.river else ""
         span = f"in {json.dumps(self.span)}" if self.span else ""
-        parts = (self.kind.value, self.rule, by, "high_impact" * self.high_impact, named, river, of, span, good, where)
+        arm = f"variant {json.dumps(self.variant)}" if self.variant else ""
+        limits = (named, river, of, span, arm, good, where)
+        parts = (self.kind.value, self.rule, by, "high_impact" * self.high_impact, *limits)
         return " ".join(part for part in parts if part)
 
     @property
@@ -169,7 +172,8 @@ class Series:
         read = set(self.by) | ({"decision"} if self.high_impact else set())
         read |= {"prediction", "decision"} if self.kind is Kind.ABSTENTION else set()
         read |= {"prediction"} if self.kind in (Kind.ACCURACY, *OF_CLASS, *ERRORS) else set()
-        read |= {path for path in (self.field * (self.kind is Kind.MEAN), self.stated) if path} | set(self.fields)
+        field = self.field * (self.kind is Kind.MEAN)
+        read |= {path for path in (field, self.stated, *self.fields, "variant" * bool(self.variant)) if path}
         for expression in (self.where, self.when, self.good):
             read |= expression.paths if expression else set()
         return frozenset(read)
@@ -264,7 +268,9 @@ def _series_of(policy: Policy, slo: Slo) -> tuple[Series, ...]:
         if kind is Kind.RIVER:
             setting = Setting.of(name.removeprefix("river."), slo.params or {})
             return (replace(made, fields=slo.watched, river=setting),)
-        return (replace(made, field=slo.field or slo.category or "", span=span),)
+        made = replace(made, field=slo.field or slo.category or "", span=span)
+        arms = (slo.compare.variant, slo.compare.to) if slo.compare else ("",)
+        return tuple(replace(made, variant=arm) for arm in arms)
     return tuple(
         Series(
             kind,

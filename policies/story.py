@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.policies.alarm import Alarms, Change
+from interlock.policies.alarm_rules import Level, RuleAlarms
+from interlock.policies.budget import budget, share_of
 from interlock.policies.causes import Causes
 from interlock.policies.context import Context
 from interlock.policies.measures import IDENTIFIED, MOST_UNDECIDED, Measure
+from interlock.policies.measures_compare import CompareMeasure
 from interlock.policies.window import PaneWindow
 from interlock.records import State, Verdict
 
@@ -43,12 +46,13 @@ def evidence(story: Story, state: State) -> dict[str, object]:
     """Return the evidence of a verdict: evidence against thresholds, counts, the worst stretch, causes by name."""
     context = story.context
     log_m = float(story.alarms.log_m()[story.slot])
-    told: dict[str, object] = {
-        "log_e": log_m if math.isfinite(log_m) else None,
-        "log_e_page": math.log(context.thresholds.page),
-        "dispersion": context.dispersion,
-        **story.measure.details(story.row),
-    }
+    told: dict[str, object] = {"dispersion": context.dispersion, **story.measure.details(story.row), **_budget(story)}
+    if context.slo.in_budget:
+        told["log_e"] = log_m if math.isfinite(log_m) else None
+        told["log_e_page"] = math.log(context.thresholds.page)
+    if isinstance(story.alarms, RuleAlarms):
+        level = story.alarms.levels.get(story.slot, Level.PAGE)
+        told |= {"rule": context.slo.evidence, "severity": "page" if level == Level.PAGE else "ticket"}
     if state in ("breached", "at_risk"):
         told |= _worst(story)
     told |= story.causes.told(story.slot, _since(story, told))
@@ -64,6 +68,11 @@ def _since(story: Story, told: Mapping[str, object]) -> int:
     return story.window.held[0].pane if story.window.held else 0
 
 
+def _budget(story: Story) -> dict[str, object]:
+    share = share_of(story.context, story.measure)
+    return {} if share is None else budget(story.context, share, story.window, story.slot)
+
+
 def _worst(story: Story) -> dict[str, object]:
     """Return the stretch inside the window that speaks most for a breach: what the page shows (VERDICTS.md §2)."""
     state = story.alarms.engaged.get(story.slot)
@@ -71,9 +80,10 @@ def _worst(story: Story) -> dict[str, object]:
     told: dict[str, object] = {}
     if state:
         told["phase"], told["engaged_at"] = state.phase.value, (state.since + 1) * story.context.pane_ms
-        told["log_v"] = state.recovery.log_v if math.isfinite(state.recovery.log_v) else None
-        told["log_v_release"] = math.log(story.context.thresholds.release)
-    if stretch:
+        if story.context.slo.in_budget:
+            told["log_v"] = state.recovery.log_v if math.isfinite(state.recovery.log_v) else None
+            told["log_v_release"] = math.log(story.context.thresholds.release)
+    if stretch and story.context.slo.in_budget:
         value = float(story.measure.estimate(stretch.cells[None]).value[0])
         told["stretch"] = {
             "from": stretch.first * story.context.pane_ms,
@@ -91,12 +101,19 @@ def _missing(story: Story, state: State) -> str | None:
         return blind
     match state:
         case "no_data":
-            return "no predictions in the time that counts"
+            return _silent(story)
         case "unidentified":
             return _unidentified(story)
         case "insufficient":
             return _insufficient(story)
     return None
+
+
+def _silent(story: Story) -> str:
+    arms = story.measure.silent_arms(story.row[None]) if isinstance(story.measure, CompareMeasure) else []
+    if arms:
+        return f"no predictions of {' and '.join(arms)} in the time that counts: there is nothing to compare"
+    return "no predictions in the time that counts"
 
 
 def _blind(context: Context) -> str | None:
@@ -121,7 +138,8 @@ def _insufficient(story: Story) -> str:
     told = story.measure.details(story.row)
     if "fewer_than" in told:
         return f"fewer than {told['fewer_than']} reports: neither shown nor judged, so that nobody can be made out"
-    if context.slo.resolved_indicator == "false_positive_rate" and not (told["said"] and told["meant"]):
+    rare = context.slo.resolved_indicator == "false_positive_rate" and "said" in told
+    if rare and not (told["said"] and told["meant"]):
         return f"the class never came: predictions said it {told['said']} times and labels {told['meant']} times"
     return "the interval does not settle it yet"
 
@@ -154,10 +172,20 @@ def sentence(verdict: Verdict, change: Change) -> str:
     """Return one line on why a control changes."""
     where = ", ".join(verdict.scope.values()) or "the whole model"
     if change is Change.RELEASED:
-        return f"{verdict.slo} is proven to keep {verdict.target} again in {where}"
+        proven = "seems to keep" if "rule" in verdict.evidence else "is proven to keep"
+        return f"{verdict.slo} {proven} {verdict.target} again in {where}"
     if change is Change.HELD:
         return f"{verdict.slo} has been engaged for max_hold in {where}: a person must decide"
+    rule = verdict.evidence.get("rule")
+    if rule == "burn_rate":
+        return f"{verdict.slo} burns its error budget for {verdict.target} too fast in {where}: {_burns(verdict)}"
     stretch = verdict.evidence.get("stretch")
     value = stretch.get("value") if isinstance(stretch, dict) else verdict.value
     shown = "a stretch of the window" if value is None else f"{value:.3g}"
     return f"{verdict.slo} misses {verdict.target} in {where}: {shown}"
+
+
+def _burns(verdict: Verdict) -> str:
+    rates = verdict.evidence.get("burn_rate")
+    told = rates.items() if isinstance(rates, dict) else ()
+    return ", ".join(f"{rate:.3g} times over {span}" for span, rate in told if rate is not None)

@@ -6,8 +6,8 @@ from typing import Any
 
 from interlock.policies.context import Context
 from interlock.policies.controls import Cause, Controls, Describe, Owner, ReleaseCommand, ScopeKey, scope_key
-from interlock.policies.machine import Said
 from interlock.policies.model_parts import Patience
+from interlock.policies.said import Said
 from interlock.policies.scalars import show_duration
 from interlock.records import Control, Verdict
 

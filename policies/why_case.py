@@ -170,6 +170,7 @@ def told(verdict: Verdict) -> Policy | None:
         "action_on_breach": "notify",
         "dispersion": verdict.evidence.get("dispersion"),
         **_bounds(verdict),
+        **_mode(verdict),
     }
     try:
         policy = Policy.model_validate({"slos": [promise]})
@@ -185,6 +186,19 @@ def _bounds(verdict: Verdict) -> dict[str, object]:
     if not isinstance(ends, list):
         return {}
     return {"range": ends} if verdict.slo.startswith("mean") else {"cap": ends[1]}
+
+
+def _mode(verdict: Verdict) -> dict[str, object]:
+    """Return how it was proven, as far as the evidence shows."""
+    told = verdict.evidence
+    variants = list(told["variants"]) if isinstance(told.get("variants"), dict) else []
+    if len(variants) == 2:  # noqa: PLR2004 - the judged one and the other
+        return {"compare": {"variant": verdict.scope.get("variant", variants[0]), "to": _other(verdict, variants)}}
+    return {"evidence": told["rule"]} if told.get("rule") == "threshold" else {}
+
+
+def _other(verdict: Verdict, variants: Sequence[str]) -> str:
+    return next(name for name in variants if name != verdict.scope.get("variant"))
 
 
 def _audited(verdict: Verdict) -> tuple[float, ...]:

@@ -58,10 +58,12 @@ def _breached(case: Case) -> list[str]:
         return [_rule(case), "Each endpoint's control ends by its own proof: ask for it by its control id."]
     if case.evidence.get("phase") == "recovering":
         return [_rule(case), f"It is proven to be kept; what is missing is the quiet time ({_hold(case)})."]
-    return [_rule(case), *_ahead(case)]
+    return [_rule(case)] if "rule" in case.evidence else [_rule(case), *_ahead(case)]
 
 
 def _rule(case: Case) -> str:
+    if "rule" in case.evidence:
+        return f"It ends when the rule has found nothing for {_hold(case)} of judged panes. Silence ends nothing. Or a person does."
     goal = number(case.evidence.get("log_v_release"))
     needs = f" of {odds(goal)}" if goal is not None else ""
     return (

@@ -9,7 +9,7 @@ from interlock.policies.why_case import Case, number
 from interlock.policies.why_words import many, odds, place, span, when
 from interlock.policies.why_words import number as shown
 
-SILENT = frozenset({"from", "value", "log_e", "range"})
+SILENT = frozenset({"from", "value", "log_e", "range", "variants"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,9 @@ def _lines(found: Evidence, case: Case) -> list[str]:
         f"It lacks: {found.reason}." if found.reason else "",
         *_rules(found, case.evidence),
         _detected(case.evidence),
-        _strength(found),
+        *_variants(case.evidence),
+        *_budget(case.evidence),
+        _strength(found, case.evidence.get("rule")),
         _worst(found, case),
         _phase(found),
         _clustered(found),
@@ -102,6 +104,30 @@ def _about(case: Case) -> str:
     if dict(case.scope) != case.verdict.scope:
         return f"Of {place(case.scope)}:"
     return "Of the endpoint that speaks most for a breach:" if case.endpoints else ""
+
+
+def _variants(told: Mapping[str, Any]) -> list[str]:
+    """Return a line for each variant of a comparison."""
+    variants = told.get("variants")
+    if not isinstance(variants, Mapping):
+        return []
+    lines = []
+    for name, counts in variants.items():
+        value = "no value" if counts.get("value") is None else shown(counts["value"])
+        lines.append(f"{name}: {value} ({counts.get('hits', 0):,} hits of {counts.get('n', 0):,} events).")
+    return lines
+
+
+def _budget(told: Mapping[str, Any]) -> list[str]:
+    """Return what is left of the error budget, and how fast it goes."""
+    budget, rates = told.get("error_budget"), told.get("burn_rate")
+    if not isinstance(budget, Mapping) or not isinstance(rates, Mapping) or not budget.get("n"):
+        return []
+    left = float(budget["left"])
+    state = f"{left:.0%} left" if left >= 0 else f"overspent {float(budget['spent']):.3g} times"
+    burns = ", ".join(f"{rate:.3g} over {width}" for width, rate in rates.items() if isinstance(rate, int | float))
+    allowed = float(budget["allowed"]) * int(budget["n"])
+    return [f"Error budget: {state} ({budget['failures']:,} failures, {allowed:,.0f} allowed). Burn rate: {burns}."]
 
 
 def _rules(found: Evidence, told: Mapping[str, Any]) -> list[str]:
@@ -131,8 +157,10 @@ def _detected(told: Mapping[str, Any]) -> str:
     return f"{many(told['detections'], 'detection')} by {told.get('detector')} on {fields} in {seen}: no error rate is known."
 
 
-def _strength(found: Evidence) -> str:
+def _strength(found: Evidence, rule: object) -> str:
     """Return the evidence against the threshold, both as factors."""
+    if rule is not None:
+        return f"By a plain rule ({rule}), not by evidence: it lies outside the budget of false pages."
     if found.log_e_page is None:
         return ""
     page = f"a page needs {odds(found.log_e_page)}"

@@ -13,6 +13,7 @@ from interlock.policies.measures import Measure, RecallMeasure
 from interlock.policies.measures_abuse import AbuseMeasure
 from interlock.policies.measures_ece import BINS_FROM, EceMeasure
 from interlock.policies.measures_mean import MeanMeasure
+from interlock.policies.measures_pane import PaneMeasure
 from interlock.policies.measures_staleness import StalenessMeasure
 from interlock.policies.plan import HIT, MISSED, SELECTED, SETTLED, N
 
@@ -72,7 +73,8 @@ def panes_to(goal: float, recovery: Recovery, measure: Measure, traffic: Traffic
     What V consists of is not stored: all of it is taken to stand where this traffic speaks most for recovery. A mirror of
     signed evidence starts anew, which can only take longer.
     """
-    step = np.asarray(measure.log_good(traffic.row) // max(1, traffic.panes))
+    step = np.asarray(measure.log_good(traffic.row))
+    step = step if isinstance(measure, PaneMeasure) else step // max(1, traffic.panes)
     if isinstance(recovery, Mirror):
         best = int(np.argmax(step))
         started = np.full(len(step), -np.inf)

@@ -10,6 +10,7 @@ from interlock.detectors.ece import BINS, GROUPS, in_groups
 from interlock.detectors.fixed import SCALE
 from interlock.policies.measures import Measure, RecallMeasure
 from interlock.policies.measures_abuse import PER, AbuseMeasure
+from interlock.policies.measures_compare import CompareMeasure
 from interlock.policies.measures_ece import EceMeasure
 from interlock.policies.measures_river import RiverMeasure
 from interlock.policies.plan import UNDECIDED
@@ -74,8 +75,8 @@ def _unreadable(case: Case) -> str | None:
     """Return why nothing can be ranked; None if something can."""
     if case.slo is None:
         return f"what {case.verdict.slo} measures is not stored: give --policy"
-    if case.measure is None:
-        return "the rules are ranked above; they are counted for a model version as a whole, not by slice"
+    if case.measure is None or isinstance(case.measure, CompareMeasure):
+        return _unranked(case.measure)
     if case.window is None:
         return "contributions need the tallies, which are kept in ClickHouse only: this replay wrote none"
     if case.key is None:
@@ -85,6 +86,12 @@ def _unreadable(case: Case) -> str | None:
     if not all(_readable(case.measure, one.cell) for one in case.window if one.series == case.key.text):
         return "no contributions: more is counted than the verdict tells of (audits at several rates?): give --policy"
     return None
+
+
+def _unranked(measure: Measure | None) -> str:
+    if measure is None:
+        return "the rules are ranked above; they are counted for a model version as a whole, not by slice"
+    return "no contributions: a difference has two sides; each variant's counts are in the evidence"
 
 
 def _readable(measure: Measure, cell: int) -> bool:

@@ -40,6 +40,8 @@ class PaneWindow:
         self.sums = np.zeros((slots, cells), np.int64)
         self.held: deque[JudgedPane] = deque()
         self._panes = panes
+        self._now = -1
+        self._last: dict[int, Ints] = {}
 
     def add(self, pane: int, table: Ints, log_bad: Ints) -> None:
         """Take in a pane's counts int64[S, cells] and its evidence int64[S, K]."""
@@ -51,6 +53,7 @@ class PaneWindow:
 
     def expire(self, pane: int) -> None:
         """Drop panes that are not later than `pane - window`."""
+        self._now, self._last = pane, {}
         while self.held and self.held[0].pane <= pane - self._panes:
             old = self.held.popleft()
             self.sums[old.slots] -= old.cells
@@ -62,14 +65,29 @@ class PaneWindow:
             if not keep.all():
                 self.held[place] = JudgedPane(old.pane, old.slots[keep], old.cells[keep], old.log_bad[keep])
         self.sums[slot] = 0
+        self._last = {}
+
+    def last(self, panes: int) -> Ints:
+        """Return the sums over the last `panes` panes, int64[S, cells], read-only: the one judged last, and those before."""
+        if panes >= self._panes:
+            return self.sums
+        if panes not in self._last:
+            total = np.zeros_like(self.sums)
+            for one in reversed(self.held):
+                if one.pane <= self._now - panes:
+                    break
+                total[one.slots] += one.cells
+            self._last[panes] = total
+        return self._last[panes]
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values and arrays."""
-        return {"held": [(old.pane, old.slots, old.cells, old.log_bad) for old in self.held]}
+        return {"now": self._now, "held": [(old.pane, old.slots, old.cells, old.log_bad) for old in self.held]}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of as many slots and cells."""
         self.held = deque(JudgedPane(*old) for old in saved["held"])
+        self._now, self._last = saved["now"], {}
         self.sums[:] = 0
         for old in self.held:
             self.sums[old.slots] += old.cells

@@ -8,9 +8,10 @@ import numpy as np
 
 from interlock.policies.context import Context
 from interlock.policies.controls import ReleaseCommand
-from interlock.policies.machine import Machine, Moment, Said
+from interlock.policies.machine import Machine
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
+from interlock.policies.said import Moment, Said
 from interlock.records import Control
 from interlock.streams.feed import Feed, Legend, Part, Rows, by_slice
 from interlock.streams.tally import COHORT, COUNT, NO_COHORT, PANE, VERSION, Ints, fewest
@@ -72,6 +73,8 @@ class ArrivalAxis:
         self._busy = pane if parts else self._busy
         self.machine.judge(pane, self._read(parts) if parts else NOTHING)
         causes = self.feed.causes.pop(pane, [])
+        if self.machine.context.slo.compare is not None:  # a variant's events, not those it is compared with
+            causes = [one for one in causes if one.series == self.feed.places[0]]
         if causes:
             self.machine.explain(pane, fewest(causes))
         return self._said(pane, news=bool(parts) or self.machine.pending)
@@ -182,7 +185,7 @@ class CohortAxis:
     def _predicted(self, pane: int, parts: Sequence[Part]) -> None:
         """Take in predictions: they arrive now, and belong to this cohort, or to their own if they come behind."""
         for own, mine in self._by_cohort(pane, parts):
-            slices = by_slice(mine, self.machine)
+            slices = by_slice(mine, self.machine, self.made.places)
             self.machine.seen(pane, slices)
             if own < self._cohort:
                 self.past_maturity += 1
@@ -209,7 +212,9 @@ class CohortAxis:
         for cohort in np.unique(cohorts).tolist():
             mine = table[:, cohorts == cohort]
             if cohort >= self._cohort:
-                self.cohorts.setdefault(cohort, Cohort()).add(by_slice([(mine, legend)], self.machine))
+                self.cohorts.setdefault(cohort, Cohort()).add(
+                    by_slice([(mine, legend)], self.machine, self.made.places)
+                )
             else:
                 self.past_maturity += 1
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from interlock.policies.machine import Machine, Said
+from interlock.policies.machine import Machine
 from interlock.policies.measures_staleness import StalenessMeasure
 from interlock.policies.plan import HIT
+from interlock.policies.said import Said
 from interlock.streams.axes import NOTHING, ArrivalAxis
 from interlock.streams.feed import Feed, Part, Rows, by_slice
 from interlock.streams.tally import CELL, COHORT, SLICE, Ints

@@ -167,8 +167,13 @@ class Counter:
 
     def _where(self, series: Series, chunk: Chunk) -> NDArray[np.int8]:
         if series.where is None:
-            return np.full(chunk.rows(), TRUE, np.int8)
-        return series.where.evaluate(chunk.batch.columns, chunk.rows())
+            where = np.full(chunk.rows(), TRUE, np.int8)
+        else:
+            where = series.where.evaluate(chunk.batch.columns, chunk.rows())
+        if not series.variant:
+            return where
+        ours = among(chunk.batch.columns["variant"], (series.variant,))
+        return np.where(ours, where, np.int8(FALSE)).astype(np.int8)
 
     def _counts(self, series: Series, chunk: Chunk, where: Mask) -> Mask:
         """Return which rows the series counts."""

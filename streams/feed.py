@@ -10,6 +10,7 @@ import numpy as np
 from interlock.policies.causes import Exemplar
 from interlock.policies.machine import Machine
 from interlock.policies.machine_p95 import P95Machine
+from interlock.policies.measures_compare import CompareMeasure
 from interlock.streams.tally import CELL, COUNT, PANE, SERIES, SLICE, VERSION, Ints, exemplar
 
 
@@ -78,12 +79,15 @@ class Feed:
         self.causes = {pane: [exemplar(one) for one in kept] for pane, kept in saved["causes"].items()}
 
 
-def by_slice(parts: Sequence[Part], machine: Machine | P95Machine) -> dict[str, Ints]:
-    """Return the counts of each slice, int64[width]."""
+def by_slice(parts: Sequence[Part], machine: Machine | P95Machine, places: Sequence[int] = ()) -> dict[str, Ints]:
+    """Return the counts of each slice, int64[width]; where variants are compared, the other one's cells stand behind."""
     found: dict[str, Ints] = {}
-    width = machine.measure.width
+    width, measure = machine.measure.width, machine.measure
+    half = measure.half if isinstance(measure, CompareMeasure) else 0
     for table, legend in parts:
-        columns = [machine.measure.column(cell) for cell in table[CELL].tolist()]
+        columns = np.array([measure.column(cell) for cell in table[CELL].tolist()], np.int64)
+        if half:
+            columns += half * (table[SERIES] != places[0])
         present = np.zeros(len(legend.slices), np.bool_)
         present[table[SLICE]] = True
         row = np.cumsum(present) - 1

@@ -8,11 +8,12 @@ import numpy as np
 
 from interlock.policies.context import Context, Learned
 from interlock.policies.controls import ReleaseCommand, Scope
-from interlock.policies.machine import Machine, Said
+from interlock.policies.machine import Machine
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.machines import build
 from interlock.policies.plan import Plan
+from interlock.policies.said import Said
 from interlock.records import Control
 from interlock.streams.axes import ArrivalAxis, Axis, CohortAxis
 from interlock.streams.axes_paired import PairedAxis, StalenessAxis
@@ -69,7 +70,7 @@ def _axis(context: Context, places: tuple[int, ...], tick: int) -> Axis:
         return kind(machine, Feed(places, ratio), Feed(places, ratio), beside)
     if isinstance(machine, P95Machine) or context.slo.spec.chain == "joined":
         return CohortAxis(machine, Feed(places, ratio), Feed(places, ratio))
-    return ArrivalAxis(machine, Feed(places, ratio), lambda parts: by_slice(parts, machine))
+    return ArrivalAxis(machine, Feed(places, ratio), lambda parts: by_slice(parts, machine, places))
 
 
 class Judge:

@@ -13,9 +13,9 @@ from msgspec import json as msgspec_json
 
 from interlock.errors import UserError
 from interlock.partitions import partition_of
-from interlock.policies.machine import Said
 from interlock.policies.model_parts import Lease as LeaseRules
 from interlock.policies.pages import page_of
+from interlock.policies.said import Said
 from interlock.protocol import ACTION_MODES, Lease, lease_key, read_json
 from interlock.records import Control, dead_letter_line, verdict_line
 from interlock.streams import wire

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from interlock.policies.context import Learned
-from interlock.policies.machine import Said
 from interlock.policies.panes import pane_ms
 from interlock.policies.plan import Plan
+from interlock.policies.said import Said
 from interlock.records import Control, Verdict
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions
 from interlock.streams.clock import BEGINNING

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from interlock.policies.controls import ReleaseCommand
-from interlock.policies.machine import Moment, Said
 from interlock.policies.machines import AnyMachine
+from interlock.policies.said import Moment, Said
 from interlock.policies.unknown import Unknowns
 from interlock.records import Control
 

@@ -36,7 +36,7 @@ from interlock.policies.scalars import DAY
 from interlock.records import Control, State, Verdict
 from interlock.streams.clock import BEGINNING
 from interlock.streams.judge import Judge
-from interlock.streams.tally import COHORT, COUNT, NO_COHORT, PANE, TallyRecord
+from interlock.streams.tally import COHORT, COUNT, NO_COHORT, PANE, SERIES, TallyRecord
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -268,16 +268,16 @@ class Court:
         plan = make_plan(self.policy)
         judge = Judge(plan, self.learned, 1)
         chains = (("predictions", made), ("joined", np.zeros((7, 0), np.int64) if joined is None else joined))
-        records = [self._record(chain, table, panes, plan.of_slo[0][0]) for chain, table in chains]
+        records = [self._record(chain, table, panes, plan.of_slo[0]) for chain, table in chains]
         said = judge.apply(records)
         return Judged([v for s in said for v in s.verdicts], [c for s in said for c in s.controls], plan.tick)
 
-    def _record(self, chain: str, table: Ints, panes: int, series: int) -> TallyRecord:
+    def _record(self, chain: str, table: Ints, panes: int, series: Sequence[int]) -> TallyRecord:
         start = FIRST_DAY * DAY // self.thresholds.pane_ms
         moved = table[:, table[PANE] < panes].copy()
         moved[PANE] += start
         moved[COHORT, moved[COHORT] != NO_COHORT] += start
-        moved[2] = series
+        moved[SERIES] = np.array(series)[moved[SERIES]]
         return TallyRecord(0, chain, BEGINNING, start + panes - 1, moved, (("m", "1"),), self.names)
 
     def most_pages(self, starts: int) -> int:

@@ -7,8 +7,9 @@ import pytest
 
 from interlock.policies.alarm import Change
 from interlock.policies.controls import ReleaseCommand
-from interlock.policies.machine import Machine, Moment
+from interlock.policies.machine import Machine
 from interlock.policies.machines import build
+from interlock.policies.said import Moment
 from interlock.records import Control
 from interlock.streams.judge import Judge
 from interlock.streams.shard import Trigger

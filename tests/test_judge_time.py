@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interlock.policies.machine import Said
+from interlock.policies.said import Said
 from interlock.streams.axes import CohortAxis
 from interlock.streams.chains import TallyGapError
 from interlock.streams.judge import Judge

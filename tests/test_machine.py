@@ -12,10 +12,11 @@ import pytest
 
 from interlock.policies.alarm import Change, Phase
 from interlock.policies.context import Context, Learned
-from interlock.policies.machine import Machine, Moment, Said
+from interlock.policies.machine import Machine
 from interlock.policies.machines import build
 from interlock.policies.measures_ece import BINS_FROM
 from interlock.policies.plan import DECISIONS
+from interlock.policies.said import Moment, Said
 from interlock.policies.states import Facts, decide
 from interlock.records import State
 from interlock.streams.axes import CohortAxis

@@ -8,10 +8,11 @@ import pytest
 
 from interlock.policies.alarm import Change
 from interlock.policies.controls import Cause
-from interlock.policies.machine import Machine, Moment, Said
+from interlock.policies.machine import Machine
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machines import build
 from interlock.policies.plan import DECIDED, UNDECIDABLE, VIOLATION
+from interlock.policies.said import Moment, Said
 from interlock.policies.slots import POOL, Slots
 from tests.judging import Ints, labelled, make_context, promise
 

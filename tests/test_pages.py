@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from interlock.policies.controls import Cause, Controls, Owner
 from interlock.policies.load import load_policy
-from interlock.policies.machine import Moment
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.model import Policy
 from interlock.policies.pages import page_of
 from interlock.policies.plan import DECIDED, VIOLATION
+from interlock.policies.said import Moment
 from interlock.policies.scalars import DAY, HOUR
 from interlock.records import Control, Page, page_line
 from tests.judging import Court, decisions, make_context, make_policy, promise

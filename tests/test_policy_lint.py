@@ -59,7 +59,7 @@ def test_a_policy_that_says_everything_has_no_warnings() -> None:
 def test_what_is_not_in_force_is_a_warning_each() -> None:
     policy = load_policy((GOOD / "full.yaml").read_bytes(), "f")
 
-    assert paths(policy) == [path for path, _ in policy.not_in_force()]
+    assert paths(policy) == ["labels.predicted", *(path for path, _ in policy.not_in_force())]
 
 
 def test_review_thresholds_that_nothing_sets_are_said() -> None:
@@ -143,9 +143,9 @@ def test_power_has_a_line_for_each_slo_in_force() -> None:
     policy = load_policy((GOOD / "full.yaml").read_bytes(), "f")
     lines = power(policy, 7000)
 
-    assert [line.path for line in lines] == ["slos[0]", "slos[1]", "slos[2]", "slos[4]"]
-    assert "8 at 1, 61 at 0.3" in lines[1].message
-    assert "one violation is enough" in lines[3].message
+    assert [line.path for line in lines] == ["slos[0]", "slos[1]", "slos[2]", "slos[3]", "slos[4]"]
+    assert "8 at 1, 62 at 0.3" in lines[1].message
+    assert "one violation is enough" in lines[4].message
 
 
 @pytest.mark.parametrize("per_day", [0.001, 1.0, 7000.0, 1e12])

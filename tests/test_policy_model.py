@@ -185,7 +185,6 @@ def test_what_is_not_in_force_is_said_for_each_key() -> None:
         "release.probe",
         "review.capacity",
         "never_events[0].enforce",
-        "slos[3].compare",
     ]
     assert good("in_force").not_in_force() == ()
 
@@ -202,16 +201,17 @@ def test_label_options_to_come_are_said(text: str, path: str) -> None:
     assert [found for found, _ in load(text + SLO).not_in_force()] == [path]
 
 
-def test_evidence_to_come_is_said() -> None:
-    text = SLO.replace("notify", "notify, evidence: per_pane")
+def test_every_kind_of_evidence_is_in_force() -> None:
+    for evidence in ("per_pane", "threshold", "burn_rate"):
+        assert load(SLO.replace("notify", f"notify, evidence: {evidence}")).not_in_force() == ()
 
-    assert [path for path, _ in load(text).not_in_force()] == ["slos[0].evidence"]
 
+def test_a_comparison_of_shares_is_judged_and_one_of_means_is_not_yet() -> None:
+    shares, means = good("full"), good("compared_mean")
 
-def test_a_comparison_is_not_judged() -> None:
-    policy = good("full")
-
-    assert [slo.name for slo in policy.slos if slo not in policy.slos_in_force] == ["canary_fnr_24h"]
+    assert shares.slos_in_force == shares.slos
+    assert [path for path, _ in means.not_in_force()] == ["slos[0].compare"]
+    assert means.slos_in_force == ()
 
 
 def test_comments_order_spelling_and_stated_defaults_keep_the_digest() -> None:

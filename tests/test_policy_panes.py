@@ -111,7 +111,7 @@ def test_a_ticket_and_a_never_event_spend_nothing() -> None:
 
 def test_what_is_not_judged_spends_nothing() -> None:
     page = slo("ood_rate_24h")
-    compared = slo("fnr_1m", "1m", indicator="false_negative_rate", compare="{variant: a, to: b}")
+    compared = slo("brier_1m", "1m", indicator="brier", compare="{variant: a, to: b}")
     alone, both = policy(page), policy(page, compared)
 
     assert thresholds(both, both.slos[0]) == thresholds(alone, alone.slos[0])

@@ -14,10 +14,10 @@ from interlock.detectors.river_detectors import ANOMALY, DRIFT, LEARNING, Detect
 from interlock.policies.context import Context, Learned
 from interlock.policies.controls import ReleaseCommand
 from interlock.policies.load import load_policy
-from interlock.policies.machine import Moment
 from interlock.policies.machine_river import RiverMachine
 from interlock.policies.machines import build
 from interlock.policies.pages import page_of
+from interlock.policies.said import Moment
 from interlock.records import Control
 from interlock.streams import checkpoint, river
 from tests.events import History

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from interlock.policies.context import Context
 from interlock.policies.controls import by_itself
-from interlock.policies.machine import Said
+from interlock.policies.said import Said
 from interlock.policies.unknown import Unknowns
 from interlock.records import Control, State, Verdict
 from interlock.streams import checkpoint

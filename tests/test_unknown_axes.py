@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interlock.policies.machine import Said
+from interlock.policies.said import Said
 from interlock.records import State
 from interlock.streams import axes
 from interlock.streams.judge import Judge
