@@ -6,7 +6,7 @@ REPORTS := build/reports
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-offline test bench fmt check lock clean
+.PHONY: help setup demo demo-offline test bench evidence fmt check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ test: check ## everything: checks, unit, statistical and integration tests
 
 bench: setup ## the benchmarks, with the machine they ran on
 	$(BIN)/python -m benchmarks
+
+evidence: setup ## measure every acceptance test in full, into docs/evidence.md; takes a while
+	$(BIN)/python -m benchmarks.evidence
 
 fmt: setup ## format, and mend what the linter can
 	$(BIN)/ruff check --fix-only .

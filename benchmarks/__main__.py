@@ -1,6 +1,6 @@
 """`python -m benchmarks`: what Interlock costs on this machine. `--quick` only shows that every row is there.
 
-`--live` or `--files` runs one half: the live pipeline on a real broker, or everything else.
+`--live` or `--files` runs one half: the live pipeline on a real broker, or everything else; `--counting` one table of it.
 """
 
 import os
@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks import fitting, judging, live, memory, replaying, scoring
+from benchmarks import counting, fitting, judging, live, memory, replaying, scoring
 from benchmarks.replaying import Speed
 from interlock.commands.broker import Broker
 from interlock.errors import Unreachable, UserError
@@ -31,6 +31,9 @@ def main(options: Collection[str]) -> None:
     """Print the machine and the tables."""
     quick = "--quick" in options
     print(f"{machine()}; load {os.getloadavg()[0]:.1f}")
+    if "--counting" in options:
+        print_counting(counting.rows(QUICK[0] if quick else EVENTS, 1 if quick else REPEATS))
+        return
     if "--live" not in options:
         print_files(*(QUICK if quick else (EVENTS, REPEATS, MEMORY_EVENTS, DAYS)))
     if "--files" not in options:
@@ -43,6 +46,7 @@ def print_files(events: int, repeats: int, memory_events: int, days: int) -> Non
     with TemporaryDirectory() as folder:
         print_speeds(replaying.speeds(events, repeats, Path(folder)))
     print_scoring(scoring.costs(events, repeats))
+    print_counting(counting.rows(events, repeats))
     print_judging(judging.month(days), days)
     with TemporaryDirectory() as folder:
         print_fits(fitting.fits(memory_events, Path(folder)), memory_events)
@@ -107,6 +111,15 @@ def print_fits(rows: Iterable[fitting.Fitted], events: int) -> None:
     for row in rows:
         print(f"{row.what:45}{row.seconds:12.1f}{row.megabytes:9.0f}", flush=True)
     print()
+
+
+def print_counting(rows: Iterable[counting.Row]) -> None:
+    """Print what a shard takes to score and count in many slices, beside np.bincount, which does a part of it."""
+    print(f"\n{'a shard, 1000 slices, decoded before':45}{'events/s':>12}{'of bare':>9}")
+    bare = 0.0
+    for row in rows:
+        bare = bare or row.rate
+        print(f"{row.what:45}{row.rate:12,.0f}{row.rate / bare:9.4f}", flush=True)
 
 
 def print_judging(judged: judging.Judged, days: int) -> None:

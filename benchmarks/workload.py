@@ -60,6 +60,12 @@ def slices_policy(slices: int) -> Policy:
     return load_policy(_text("", slices, OOD).encode(), "benchmark")
 
 
+def counting_policy(slices: int, *, labels: bool = False) -> Policy:
+    """Return a policy of what is flagged, and with `labels` of calibration, over so many slices."""
+    ece = SLO % ("decision_ece_24h", "<= 0.05", "24h", ", per: [tenant]")
+    return load_policy(_text(LABELS * labels, slices, OOD + ece * labels).encode(), "benchmark")
+
+
 def _text(options: str, slices: int, slos: str) -> str:
     return f"{HEAD}{options}slices: [{{by: [tenant], max: {slices}}}]\nslos:\n{slos}"
 
@@ -101,12 +107,16 @@ def _predictions(start: int, count: int, *, dictionaries: bool = False, spacing:
 
 def outcomes(rows: int) -> Iterator[pa.RecordBatch]:
     """Yield the outcome of every prediction, half an hour later; scores mean what they say."""
-    for made in predictions(rows):
-        score: Any = made.column("score")
-        ts: Any = made.column("ts")
-        label = np.random.default_rng(0).random(made.num_rows) < score.to_numpy()
-        arrays: list[Any] = [made.column("event_id"), pa.array(ts.to_numpy() + LABEL_DELAY), pa.array(label)]
-        yield pa.RecordBatch.from_arrays(arrays, ["event_id", "ts", "label"])
+    return map(outcomes_of, predictions(rows))
+
+
+def outcomes_of(made: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the same of a batch of predictions."""
+    score: Any = made.column("score")
+    ts: Any = made.column("ts")
+    label = np.random.default_rng(0).random(made.num_rows) < score.to_numpy()
+    arrays: list[Any] = [made.column("event_id"), pa.array(ts.to_numpy() + LABEL_DELAY), pa.array(label)]
+    return pa.RecordBatch.from_arrays(arrays, ["event_id", "ts", "label"])
 
 
 def write_arrow(path: Path, batches: Iterator[pa.RecordBatch]) -> Path:

@@ -87,3 +87,8 @@ def test_a_place_is_kept_for_the_figures_of_the_benchmarks() -> None:
     speed = README.split("## Speed")[1].split("\n## ")[0]
 
     assert "make bench" in speed
+
+
+def test_the_evidence_is_in_the_index_of_the_readme() -> None:
+    assert "](docs/evidence.md)" in README
+    assert "make evidence" in README

@@ -1,0 +1,98 @@
+"""`make evidence`: measure every acceptance test and write docs/evidence.md.
+
+Usage: python -m benchmarks.evidence [--small] [--only A6,A7]
+
+`--only` measures some and puts their rows into the page as it is; `--small` takes seconds, and writes nothing.
+"""
+
+import argparse
+import os
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.__main__ import machine
+from benchmarks.evidence import census
+from benchmarks.evidence.registry import Acceptance, Measured, Size, every
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "evidence.md"
+STREAMS = Path(__file__).with_name("streams.md")
+ROW = re.compile(r"^\| (A\d+\w*) \|.*\n", re.MULTILINE)
+
+HEAD = """# Evidence
+
+Written by `make evidence` (`python -m benchmarks.evidence`) on {when}, on {machine}; load {load:.1f} at the start. A row that
+was measured again alone (`--only`) has a later day.
+
+## Acceptance tests
+
+Each runs the product's own code on simulated or public data, seeded; the suite runs a smaller form of every one of them.
+Where a target is missed, the table says no. Speeds are of a shared virtual machine, and drift with what else it does.
+
+| name | claim | target | measured | holds | day |
+| --- | --- | --- | --- | --- | --- |
+"""
+
+
+def row(one: Acceptance, measured: Measured, day: str) -> str:
+    """Return a line of the table."""
+    held = "yes" if measured.held else "**no**"
+    cells = (one.name, one.claim, one.target, measured.figure, held, day)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def measure(chosen: Sequence[Acceptance], size: Size) -> dict[str, str]:
+    """Return the rows of the table by name; each is printed as soon as it is known."""
+    rows = {}
+    for one in chosen:
+        start = time.perf_counter()
+        measured = one.measure(size)
+        rows[one.name] = row(one, measured, today())
+        held = "holds" if measured.held else "MISSED"
+        print(f"{one.name:5}{held:8}{measured.figure}  [{time.perf_counter() - start:.0f} s]", flush=True)
+    return rows
+
+
+def today() -> str:
+    """Return the day of the run."""
+    return time.strftime("%Y-%m-%d", time.gmtime())
+
+
+def replaced(page: str, rows: dict[str, str]) -> str:
+    """Return a page with these rows in the place of its own, in the order of all acceptance tests."""
+    there = {found[1]: found[0] for found in ROW.finditer(page)} | rows
+    table = "".join(there[one.name] for one in every() if one.name in there)
+    head, _, rest = page.partition("| --- | --- | --- | --- | --- | --- |\n")
+    return f"{head}| --- | --- | --- | --- | --- | --- |\n{table}{ROW.sub('', rest)}"
+
+
+def choose(names: str | None) -> list[Acceptance]:
+    """Return the acceptance tests of these names, all without any; KeyError for one that there is not."""
+    known = {one.name: one for one in every()}
+    return [known[name] for name in names.split(",")] if names else list(known.values())
+
+
+def main() -> None:
+    """Read the command line, measure, write."""
+    parser = argparse.ArgumentParser(prog="benchmarks.evidence", description="Measure the acceptance tests.")
+    parser.add_argument("--small", action="store_true", help="in the small form that the tests run; write nothing")
+    parser.add_argument("--only", metavar="A6,A7", help="measure these alone, and put their rows into the page")
+    asked = parser.parse_args()
+    try:
+        chosen = choose(asked.only)
+    except KeyError as missing:
+        parser.error(f"--only: no acceptance test {missing}; there are {', '.join(one.name for one in every())}")
+    head = HEAD.format(when=today(), machine=machine(), load=os.getloadavg()[0])
+    print(machine(), flush=True)
+    rows = measure(chosen, Size.SMALL if asked.small else Size.FULL)
+    if asked.small:
+        return
+    again = asked.only and PAGE.exists()
+    page = PAGE.read_text("utf-8") if again else f"{head}\n{STREAMS.read_text('utf-8')}\n{census.told(Size.FULL)}"
+    PAGE.write_text(replaced(page, rows), "utf-8")
+    print(f"wrote {PAGE.name}")
+
+
+if __name__ == "__main__":
+    main()
