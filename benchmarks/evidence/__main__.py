@@ -9,7 +9,7 @@ import argparse
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.__main__ import machine
@@ -42,16 +42,14 @@ def row(one: Acceptance, measured: Measured, day: str) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
-def measure(chosen: Sequence[Acceptance], size: Size) -> dict[str, str]:
-    """Return the rows of the table by name; each is printed as soon as it is known."""
-    rows = {}
+def measure(chosen: Sequence[Acceptance], size: Size) -> Iterator[tuple[str, str]]:
+    """Yield names and rows of the table; each is printed as soon as it is known."""
     for one in chosen:
         start = time.perf_counter()
         measured = one.measure(size)
-        rows[one.name] = row(one, measured, today())
         held = "holds" if measured.held else "MISSED"
         print(f"{one.name:5}{held:8}{measured.figure}  [{time.perf_counter() - start:.0f} s]", flush=True)
-    return rows
+        yield one.name, row(one, measured, today())
 
 
 def today() -> str:
@@ -83,15 +81,22 @@ def main() -> None:
         chosen = choose(asked.only)
     except KeyError as missing:
         parser.error(f"--only: no acceptance test {missing}; there are {', '.join(one.name for one in every())}")
-    head = HEAD.format(when=today(), machine=machine(), load=os.getloadavg()[0])
     print(machine(), flush=True)
-    rows = measure(chosen, Size.SMALL if asked.small else Size.FULL)
     if asked.small:
+        for _ in measure(chosen, Size.SMALL):
+            pass
         return
-    again = asked.only and PAGE.exists()
-    page = PAGE.read_text("utf-8") if again else f"{head}\n{STREAMS.read_text('utf-8')}\n{census.told(Size.FULL)}"
-    PAGE.write_text(replaced(page, rows), "utf-8")
+    page = PAGE.read_text("utf-8") if asked.only and PAGE.exists() else fresh()
+    for name, line in measure(chosen, Size.FULL):
+        page = replaced(page, {name: line})
+        PAGE.write_text(page, "utf-8")  # at once: what minutes have measured is not lost with the next one's error
     print(f"wrote {PAGE.name}")
+
+
+def fresh() -> str:
+    """Return the page without rows."""
+    head = HEAD.format(when=today(), machine=machine(), load=os.getloadavg()[0])
+    return f"{head}\n{STREAMS.read_text('utf-8')}\n{census.told(Size.FULL)}"
 
 
 if __name__ == "__main__":
