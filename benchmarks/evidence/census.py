@@ -152,7 +152,8 @@ def _head(size: Size) -> str:
         "The people of 2015 in examples/census are the reference, those that follow are the traffic "
         f"({start} to {end}, a year's people spread evenly over it in file order, labels after 6 hours), judged by "
         "benchmarks/evidence/census.yaml: accuracy at least .80 and calibration error at most .05 over 30 days, flagged and "
-        "unseen values of each of eight offices at most .05 and .01; one false page a year for all of it.\n"
+        "unseen values of each of eight offices at most .05 and .01; one false page a year for all of it. "
+        "A month is thus a stretch of the file, and no season.\n"
     )
 
 
