@@ -92,7 +92,7 @@ def _ece(seed: int, error: float, slots: int, panes: int) -> Floats:
 )
 def boundary_of_calibration(size: Size) -> Measured:
     """Measure A9."""
-    slots, panes = (180, 500) if size is Size.FULL else (40, 500)
+    slots, panes = (180, 500) if size is Size.FULL else (25, 300)
     shares = [float(np.isfinite(_ece(10, error, slots, panes)).mean()) for error in (0.0, 0.03, 0.05)]
     figure = ", ".join(f"{share:.3f}" for share in shares)
     return Measured(f"{figure} of {slots} streams", shares[:2] == [0.0, 0.0] and shares[2] <= 0.05)
@@ -105,7 +105,7 @@ def boundary_of_calibration(size: Size) -> Measured:
 )
 def miscalibration(size: Size) -> Measured:
     """Measure A10."""
-    slots = 180 if size is Size.FULL else 40
+    slots = 180 if size is Size.FULL else 25
     found = [_ece(11, error, slots, 100) for error in (0.10, 0.15)]
     medians = [float(np.median(one)) for one in found]
     missed = int(sum(np.isinf(one).sum() for one in found))
@@ -129,8 +129,8 @@ def _p95_pages(seed: int, volume: float, bad: int, error: float, days: int) -> i
     "0 pages in 60 days, at 2,160 labels of an endpoint a day, and with a bad one at 144",
 )
 def p95_of_calibration(size: Size) -> Measured:
-    """Measure A11; the small form has 3 days."""
-    days = 60 if size is Size.FULL else 3
+    """Measure A11; the small form has 2 days."""
+    days = 60 if size is Size.FULL else 2
     pages = [_p95_pages(12, volume, bad, 0.12, days) for volume, bad in ((15, 0), (15, 1), (1, 1))]
     return Measured(f"{sum(pages)} pages in {days} days of 3 simulations", not any(pages))
 

@@ -120,7 +120,7 @@ def _chunks(lines: Sequence[bytes], sizes: Sequence[int]) -> Iterator[Lines]:
 )
 def merged(size: Size) -> Measured:
     """Measure A12."""
-    count, runs = (20_000, 12) if size is Size.FULL else (2_000, 2)
+    count, runs = (20_000, 12) if size is Size.FULL else (2_000, 1)
     events, rng = _events(count), np.random.default_rng(13)
     straight, lines = _said(events, 1, [997])
     same = 0
