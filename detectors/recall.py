@@ -43,8 +43,8 @@ class RecallEvidence:
     @classmethod
     def build(cls, r0: float, pis: tuple[float, ...], dispersion: float = 1.0) -> "RecallEvidence":
         """Return the evidence for one target and its audit levels; ValueError if a number is out of range."""
-        if not 0 < r0 < 1 or dispersion < 1 or not pis or not all(0 < pi <= 1 for pi in pis):
-            raise ValueError(f"need 0 < r0 < 1, 0 < pi <= 1, dispersion >= 1; got {r0}, {pis}, {dispersion}")
+        if not 0 < r0 < 1 or dispersion < 1 or not pis or not all(pi > 0 for pi in pis):
+            raise ValueError(f"need 0 < r0 < 1, pi > 0, dispersion >= 1; got {r0}, {pis}, {dispersion}")
         pi = np.array(pis)
         good = GOOD_BETS * min(pis) / r0
         return cls(

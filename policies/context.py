@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from interlock.policies.arrivals import CLASSES, Delays, Unlabelled
 from interlock.policies.controls import Owner, identity, scope_key
 from interlock.policies.model import Policy, Slo
 from interlock.policies.panes import Thresholds, pane_ms, thresholds
@@ -29,6 +30,7 @@ class Learned:
     scores_ood: bool = False
     reference_id: str = ""
     ranges: bool = False
+    delays: Delays | None = None
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,44 @@ class Context:
 
     @cached_property
     def maturity_panes(self) -> int:
-        """Age in panes at which a cohort is judged: the policy's, else the reference's, else a day."""
+        """Age in panes at which a cohort is judged: the policy's, else the reference's, else a day; by arrival, none."""
+        if self.by_arrival:
+            return 0
         asked = self.policy.labels.maturity
         age = asked if asked is not None else self.learned.maturity
         return max(0, -(-(24 * 3_600_000 if age is None else age) // self.pane_ms))
+
+    @cached_property
+    def by_arrival(self) -> bool:
+        """Whether labels are judged in the panes of their arrival, as if delay told nothing of the outcome."""
+        named = self.slo.resolved_indicator in (
+            "label_coverage",
+            "label_staleness",
+        )  # what they measure is the delay itself
+        return self.policy.labels.judge_on == "arrival" and self.slo.spec.chain == "joined" and not named
+
+    @cached_property
+    def unlabelled(self) -> Unlabelled:
+        """How predictions without a label count: as the policy says, where that can be done."""
+        asked = self.policy.labels.on_unlabelled
+        return "exclude" if self.by_arrival or self.slo.resolved_indicator not in CLASSES else asked
+
+    @cached_property
+    def arriving(self) -> tuple[float, float] | None:
+        """The shares of right and of wrong predictions whose label is there when they are judged; None if not known."""
+        if self.learned.delays is None:
+            return None
+        return self.learned.delays.shares(self.slo.resolved_indicator, self.maturity_panes * self.pane_ms)
+
+    @cached_property
+    def coverage(self) -> float:
+        """Share of due labels below which a pane gives no evidence; 0 where it does not depend on them."""
+        asked = self.policy.labels.coverage
+        if self.by_arrival or self.unlabelled in ("hit", "miss"):
+            return 0.0
+        if self.unlabelled == "ipw":
+            return asked * min(self.arriving or (1.0,))
+        return asked
 
     @cached_property
     def dispersion(self) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from interlock.detectors.bounded_mean import BETS
 from interlock.detectors.event_rate import FASTER
 from interlock.policies.lint_evidence import power_otherwise, rules
+from interlock.policies.lint_labels import unlabelled
 from interlock.policies.lint_words import ALPHA, MEANS, noun, shown, unit, zero
 from interlock.policies.measures_abuse import PER
 from interlock.policies.model import Policy, Slo
@@ -83,6 +84,7 @@ def _indicators(policy: Policy) -> Iterator[Finding]:
     if "ood_recall" in names and policy.audits is None:
         yield Finding(("audits",), "no audits; ood_recall will stay unidentified")
     yield from _reference(policy, names)
+    yield from unlabelled(policy, names)
     yield from _predicted(policy)
     if names & {"decision_ece", "decision_ece_p95"} and not policy.high_impact:
         yield Finding(("high_impact",), "no decisions of high impact are named; all decisions are judged")

@@ -123,7 +123,7 @@ class Machine:
 
     def _labelled(self, table: Ints) -> Ints:
         due, found = self.measure.labels(table)
-        return (found >= self.context.policy.labels.coverage * due).astype(np.int64)
+        return (found >= self.context.coverage * due).astype(np.int64)
 
     def _idle(self, pane: int) -> None:
         self.changes += self.alarms.idle(pane)
@@ -187,7 +187,7 @@ class Machine:
         return [self.controls.release(verdict.scope, cause)] if change is Change.RELEASED else []
 
     def _states(self, moment: Moment, taken: list[int]) -> list[State]:
-        least, coverage = self.context.slo.least_events, self.context.policy.labels.coverage
+        least, coverage = self.context.slo.least_events, self.context.coverage
         sums, engaged = self.window.sums[taken], self.alarms.engaged
         estimate = self.measure.estimate(sums)
         due, found = self.measure.labels(sums)
@@ -217,7 +217,7 @@ class Machine:
         due, found = (labels.tolist() for labels in self.measure.labels(sums))
         for place, (slot, value, n) in enumerate(zip(slots, estimate.value.tolist(), estimate.n.tolist(), strict=True)):
             known = (value, lower[place], upper[place]) if n and not math.isnan(value) else (value, None, None)
-            yield self._verdict(slot, moment, (*known, n, found[place] / due[place] if due[place] else None))
+            yield self._verdict(slot, moment, (*known, n, min(1.0, found[place] / due[place]) if due[place] else None))
 
     def _verdict(self, slot: int, moment: Moment, known: Known) -> Verdict:
         value, lower, upper, n, coverage = known

@@ -153,7 +153,7 @@ class P95Machine:
         estimate = self.measure.estimate(sums.sum(axis=0)[None])
         value, upper = self._p95(self.measure.estimate(sums).value, sums), self._p95(self.measure.upper(sums), sums)
         due, found = self.measure.labels(sums.sum(axis=0)[None])
-        target, coverage = self.context.slo.target.value, self.context.policy.labels.coverage
+        target, coverage = self.context.slo.target.value, self.context.coverage
         warned = bool(self.inner.alarms.warned().any())
         return decide(
             Facts(
@@ -188,7 +188,7 @@ class P95Machine:
             lower=self._p95(lowers, sums),
             upper=self._p95(self.measure.upper(sums), sums),
             n=int(self.measure.n(sums).sum()),
-            label_coverage=found / due if due else None,
+            label_coverage=min(1.0, found / due) if due else None,
             target=str(context.slo.target),
             evidence=self._evidence(sums, state),
             policy_digest=context.policy.digest,

@@ -19,6 +19,7 @@ from interlock.policies.measures_mean import AurocMeasure, MeanMeasure
 from interlock.policies.measures_pane import PaneMeasure
 from interlock.policies.measures_rate import RateMeasure
 from interlock.policies.measures_staleness import StalenessMeasure
+from interlock.policies.measures_weighted import WeightedMeasure
 from interlock.policies.scalars import Target
 
 AnyMachine = Machine | P95Machine | NeverMachine
@@ -72,7 +73,10 @@ def _share(context: Context, target: Target) -> RateMeasure:
     if name == "label_coverage":
         return CoverageMeasure(target, phi)
     if context.slo.spec.chain == "joined":
-        return LabelledMeasure(target, phi, both=name == "false_positive_rate")
+        both = name == "false_positive_rate"
+        if context.unlabelled == "ipw":
+            return WeightedMeasure(target, phi, context.arriving, both=both)
+        return LabelledMeasure(target, phi, context.unlabelled, both=both)
     return RateMeasure(target, phi, fine=name == "unseen_rate")
 
 

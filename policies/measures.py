@@ -149,7 +149,10 @@ class RecallMeasure:
         return good
 
     def _worst(self, table: Ints) -> Ints:
-        return self._level(table, MISSED) + self._level(table, SELECTED) - self._level(table, SETTLED)
+        # Where labels are judged as they arrive, more may be settled in a pane than were drawn in it.
+        unsettled = np.maximum(self._level(table, SELECTED) - self._level(table, SETTLED), 0)
+        worst: Ints = self._level(table, MISSED) + unsettled
+        return worst
 
     def estimate(self, sums: Ints) -> Estimate:
         """Return what a window's sums say."""
@@ -195,7 +198,16 @@ class RecallMeasure:
             "audits_settled": int(self._level(table, SETTLED).sum()),
             "audited_misses": int(missed.sum()),
             "undecided": int(row[-1]),
+            **self._bounds(table),
         }
+
+    def _bounds(self, table: Ints) -> dict[str, object]:
+        """Return the value if all reviews and audits that are not settled found nothing missed, and if each found a miss."""
+        pis, open_flags = self._pis or (1.0,), table[:, FLAGGED] - table[:, REVIEWED]
+        right = recall.value(table[:, CONFIRMED] + np.maximum(open_flags, 0), self._level(table, MISSED), pis)[0]
+        wrong = recall.value(table[:, CONFIRMED], np.maximum(self._worst(table), self._level(table, MISSED)), pis)[0]
+        shown = {"if_right": float(right), "if_wrong": float(wrong)}
+        return {name: None if np.isnan(value) else value for name, value in shown.items()}
 
     def expire(self, pane: int) -> None:
         """Do nothing: recall has no memory beyond the window."""

@@ -109,7 +109,24 @@ class EceMeasure:
         bins = self.bins(row[None])
         plain = float(ece_plugin(*bins, self._evidence.groups)[0])
         n, p, y = (int(part.sum()) for part in bins)
-        return {"labels": n, "plugin": plain, "mean_p": p / 2**32 / max(n, 1), "mean_y": y / max(n, 1)}
+        return self._bounds(row) | {
+            "labels": n,
+            "plugin": plain,
+            "mean_p": p / 2**32 / max(n, 1),
+            "mean_y": y / max(n, 1),
+        }
+
+    def _bounds(self, row: Ints) -> dict[str, object]:
+        """Return how many lack a label, and between what the ECE lies whatever those would say: each moves it by 1/n."""
+        table = row[None]
+        n = int(self.n(table)[0])
+        missing = max(0, int(row[DUE]) - n)
+        if not n + missing:
+            return {"unlabelled": 0, "if_right": None, "if_wrong": None}
+        share = missing / (n + missing)
+        value = float(ece_value(*self.bins(table), self._evidence.groups)[0]) if n else 0.0
+        at_best, at_worst = max(0.0, value * (1 - share) - share), min(1.0, value * (1 - share) + share)
+        return {"unlabelled": missing, "if_right": at_best, "if_wrong": at_worst}
 
     def expire(self, pane: int) -> None:
         """Let residuals that have left the window go."""

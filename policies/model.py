@@ -130,7 +130,6 @@ class Policy(Part):
     def not_in_force(self) -> tuple[tuple[str, str], ...]:
         """Return (path, sentence) for everything present that loads and is not in force yet."""
         found = [(key, text) for key, text in _LATER_KEYS.items() if getattr(self, key) not in (None, ())]
-        found += _labels_later(self.labels)
         if self.release.probe is not None:
             found.append(("release.probe", "no share is readmitted before a release yet"))
         if self.review is not None and (self.review.capacity is not None or "on_full" in self.review.model_fields_set):
@@ -141,17 +140,6 @@ class Policy(Part):
         for i, slo in enumerate(self.slos):
             found += _slo_later(f"slos[{i}]", slo)
         return tuple(found)
-
-
-def _labels_later(labels: Labels) -> list[tuple[str, str]]:
-    found = []
-    if labels.on_unlabelled != "exclude":
-        found.append(("labels.on_unlabelled", "predictions without a label are excluded for now"))
-    if labels.judge_on != "prediction":
-        found.append(("labels.judge_on", "labels are judged by prediction time for now"))
-    if labels.sample is not None:
-        found.append(("labels.sample", "all predictions are due a label for now"))
-    return found
 
 
 def _slo_later(path: str, slo: Slo) -> list[tuple[str, str]]:

@@ -50,7 +50,9 @@ class Labels(Part):
     judge_on: Literal["prediction", "arrival"] = Field(
         default="prediction", description="Whose time decides the pane: the prediction's, or the label's arrival."
     )
-    sample: Share | None = Field(default=None, description="Share of predictions whose labels are asked for.")
+    sample: Share | None = Field(
+        default=None, description="Share of predictions whose labels are due, by keyed hash; default all."
+    )
     positive: tuple[Scalar, ...] | None = Field(
         default=None, min_length=1, description='Labels of the positive class; default true, 1, "1" and "true".'
     )

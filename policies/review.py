@@ -27,7 +27,7 @@ class Proof:
         self.review = context.policy.review or Review()
         self.rate = self.review.error_rate or context.slo.target.value
         self._promise = Promise(self.rate, 1 - self.review.confidence, context.dispersion)
-        self._coverage, self._measure = context.policy.labels.coverage, measure
+        self._coverage, self._measure = context.coverage, measure
 
     def groups(self, row: Ints) -> tuple[int, ...]:
         """Return the groups that one slot's counts prove, the most confident first; none where labels are missing."""

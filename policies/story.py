@@ -130,7 +130,7 @@ def _blind(context: Context) -> str | None:
 def _insufficient(story: Story) -> str:
     context, sums = story.context, story.row[None]
     due, found = (int(x[0]) for x in story.measure.labels(sums))
-    if found < context.policy.labels.coverage * due:
+    if found < context.coverage * due:
         return f"labels missing: {found} of {due}"
     effective = float(story.measure.estimate(sums).effective[0])
     if effective < context.slo.least_events:
@@ -146,6 +146,11 @@ def _insufficient(story: Story) -> str:
 
 def _unidentified(story: Story) -> str:
     context = story.context
+    if context.unlabelled == "ipw" and context.arriving is None:
+        return (
+            "the reference has no reporting delays of both outcomes, or too few labels come by maturity: fit it with more"
+            " outcomes, wait longer (labels.maturity), or choose another labels.on_unlabelled"
+        )
     if context.slo.resolved_indicator != "ood_recall":
         return UNDECIDED_WHERE
     if context.policy.audits is None:
@@ -153,7 +158,7 @@ def _unidentified(story: Story) -> str:
             "no audits: what was not flagged is unknown; set audits.rate (`interlock fit --audit-plan` says which),"
             " then `interlock audits export` lists what people must review"
         )
-    told = {name: int(str(n)) for name, n in story.measure.details(story.row).items()}
+    told = {name: n for name, n in story.measure.details(story.row).items() if isinstance(n, int)}
     if told["undecided"] > MOST_UNDECIDED * (int(story.measure.seen(story.row[None])[0]) + told["undecided"]):
         return UNDECIDED_WHERE
     return _unreviewed(told["flagged"], told["reviewed"], told["audits_due"], told["audits_settled"])

@@ -9,7 +9,9 @@ from interlock.policies.why_case import Case, number
 from interlock.policies.why_words import many, odds, place, span, when
 from interlock.policies.why_words import number as shown
 
-SILENT = frozenset({"from", "value", "log_e", "range", "variants"})
+SILENT = frozenset(
+    {"from", "value", "log_e", "range", "variants", "unlabelled", "if_right", "if_wrong", "weight_of_wrong"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ def _lines(found: Evidence, case: Case) -> list[str]:
         _detected(case.evidence),
         *_variants(case.evidence),
         *_budget(case.evidence),
+        _unlabelled(case.evidence),
         _strength(found, case.evidence.get("rule")),
         _worst(found, case),
         _phase(found),
@@ -155,6 +158,17 @@ def _detected(told: Mapping[str, Any]) -> str:
         return ""
     fields, seen = ", ".join(told.get("fields") or ()), many(told.get("n", 0), "event")
     return f"{many(told['detections'], 'detection')} by {told.get('detector')} on {fields} in {seen}: no error rate is known."
+
+
+def _unlabelled(told: Mapping[str, Any]) -> str:
+    """Return between which bounds the value lies, whatever the labels would say that are not there."""
+    right, wrong, missing = number(told.get("if_right")), number(told.get("if_wrong")), told.get("unlabelled")
+    if right is None or wrong is None or right == wrong:
+        return ""
+    which = f"Labels that are not there ({missing:,})" if isinstance(missing, int) else "Reviews that are not there"
+    weight = number(told.get("weight_of_wrong"))
+    beside = f"; a wrong prediction's label counts {shown(weight)} times a right one's" if weight else ""
+    return f"{which}: were all of them right, the value were {shown(right)}, all wrong, {shown(wrong)}{beside}."
 
 
 def _strength(found: Evidence, rule: object) -> str:

@@ -119,6 +119,13 @@ class Cohort:
         return min(self.versions, key=lambda v: (-self.versions[v], v), default=None)
 
 
+def arrived(rows: Rows) -> Rows:
+    """Return counts as of the pane of their arrival."""
+    table = rows.table.copy()
+    table[COHORT] = np.where(table[COHORT] == NO_COHORT, NO_COHORT, table[PANE])
+    return Rows(table, rows.legend, rows.exemplars)
+
+
 class CohortAxis:
     """Judges by cohort pane, in order: when all its labels are in, or at the age of maturity (VERDICTS.md §1)."""
 
@@ -133,7 +140,12 @@ class CohortAxis:
         self._cohort, self._busy = 0, 0
 
     def put(self, predictions: Rows, joined: Rows) -> None:
-        """Take in counts of both chains; predictions that come behind keep their pane if labels are still awaited there."""
+        """Take in counts of both chains; predictions that come behind keep their pane if labels are still awaited there.
+
+        Judged by arrival, whatever arrives is of the pane in which it does, as if it had been predicted there.
+        """
+        if self.machine.context.by_arrival:
+            predictions, joined = arrived(predictions), arrived(joined)
         own = predictions.table[COHORT]
         behind = own != NO_COHORT
         if self._next is not None and behind.any():

@@ -14,6 +14,7 @@ from interlock.policies.plan import (
     DECISIONS,
     FLAGGED,
     HIT,
+    LABELLED,
     LABELLED_RATIOS,
     LOSSES,
     SELECTED,
@@ -170,6 +171,8 @@ class Counter:
             where = np.full(chunk.rows(), TRUE, np.int8)
         else:
             where = series.where.evaluate(chunk.batch.columns, chunk.rows())
+        if series.kind in LABELLED and series.kind is not Kind.RECALL:  # whose labels are due, audits decide
+            where = np.where(chunk.scores.labelled, where, np.int8(FALSE))
         if not series.variant:
             return where
         ours = among(chunk.batch.columns["variant"], (series.variant,))

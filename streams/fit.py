@@ -14,6 +14,7 @@ from interlock.errors import UserError
 from interlock.streams.clock import YEAR_2000
 from interlock.streams.counting import FIXED
 from interlock.streams.decode_columns import category_text
+from interlock.streams.fit_delays import learn_delays
 from interlock.streams.fit_dispersion import Marks, dispersions
 from interlock.streams.fit_rows import FeatureRows, Rows
 from interlock.streams.fit_scorer import (
@@ -87,6 +88,7 @@ def learn(rows: Rows, flag_rate: float, least: int = LEAST_ROWS) -> Reference:
         warnings=tuple(warnings),
         ranges=tuple(feature.range for feature in numerics),
         parts=scorer.parts,
+        delays=learn_delays(rows),
     )
 
 

@@ -40,6 +40,7 @@ def learned(plan: Plan, reference: Reference | None) -> Learned:
         scores_ood=True,
         reference_id=reference.id,
         ranges=bool(reference.ranges),
+        delays=reference.delays,
     )
 
 

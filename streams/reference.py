@@ -12,6 +12,7 @@ from interlock.detectors.conformal import Calibration
 from interlock.detectors.ood import OodScorer, Parts
 from interlock.detectors.surprisal import SurprisalScorer, good_turing_upper
 from interlock.errors import UserError
+from interlock.policies.arrivals import Delays
 from interlock.streams import reference_file, reference_parts
 from interlock.streams.batch import Wanted
 from interlock.streams.reference_file import Body, CategoryPart, NumberPart, array, packed
@@ -69,6 +70,7 @@ class Reference:
     warnings: tuple[str, ...]
     ranges: tuple[tuple[float, float], ...] = ()
     parts: Parts | None = None
+    delays: Delays | None = None
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -195,6 +197,7 @@ def _body(reference: Reference) -> Body:
         dispersion=tuple(sorted(reference.dispersion.items())),
         warnings=reference.warnings,
         prototypes=reference_parts.written(reference.parts),
+        delays=None if reference.delays is None else packed(reference.delays.table()),
     )
 
 
@@ -222,4 +225,5 @@ def _reference(body: Body) -> Reference:
         warnings=body.warnings,
         ranges=tuple(part.range for part in body.numbers if part.range is not None),
         parts=reference_parts.read(body.prototypes),
+        delays=None if body.delays is None else Delays.of(array(body.delays)),
     )

@@ -90,6 +90,7 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True):
     dispersion: tuple[tuple[str, float], ...]
     warnings: tuple[str, ...]
     prototypes: OodPart | None = None
+    delays: Packed | None = None
 
 
 def packed(values: NDArray[np.int64]) -> Packed:
@@ -108,14 +109,24 @@ def array(values: Packed) -> NDArray[np.int64]:
     return np.frombuffer(values.data, dtype=_INT64).reshape(values.shape).astype(np.int64, copy=False)
 
 
+def _content(body: Body) -> bytes:
+    """Return a content as it stands in the file: parts that are not known are left out.
+
+    As a mapping: of a struct that may have sixteen fields, MessagePack's header would be another one.
+    """
+    optional = {part.name for part in msgspec.structs.fields(Body) if part.default is None}
+    parts = {name: getattr(body, name) for name in body.__struct_fields__}
+    return msgspec.msgpack.encode({k: part for k, part in parts.items() if part is not None or k not in optional})
+
+
 def identity(body: Body) -> str:
     """Return the id of a content: `sha256:` and its hash in hex."""
-    return "sha256:" + hashlib.sha256(msgspec.msgpack.encode(body)).hexdigest()
+    return "sha256:" + hashlib.sha256(_content(body)).hexdigest()
 
 
 def sealed(body: Body) -> bytes:
     """Return the file's bytes."""
-    content = msgspec.msgpack.encode(body)
+    content = _content(body)
     return _HEADER.pack(MAGIC, FORMAT, _checksum(FORMAT, content)) + content
 
 

@@ -21,6 +21,9 @@ AUDIT = "audit/1"
 EMBEDDING = "embedding"
 """The reason of an event whose embedding is what makes it odd."""
 
+SAMPLE = "sample/1"
+"""Domain of the keyed hash that chooses whose labels are asked for, independent of the audits."""
+
 OWN_SCORE = "ood_score"
 """The reason of an event that was flagged by the serving system's own score alone."""
 
@@ -31,6 +34,7 @@ class Scores:
 
     `level` int8[n] is the audit level. `missing`: a feature of the reference is missing, or cannot be read as what it is;
     `ranged`: compared with ranges; `outside`: a number lies outside its range. All are false unless an SLO asks.
+    `labelled`: a label is asked for, of all or of the share that `labels.sample` keeps.
     """
 
     compared: Mask
@@ -42,6 +46,7 @@ class Scores:
     missing: Mask
     ranged: Mask
     outside: Mask
+    labelled: Mask
 
 
 class Scorer:
@@ -55,6 +60,7 @@ class Scorer:
         self._namer = Namer(reference) if reference else None
         age = reference.label_age if reference else None
         self.label_age = None if age is None else age.p99
+        self._sample = policy.labels.sample
         self._stratified = len(self.probabilities) > 1
         self._asked = {slo.resolved_indicator for slo in policy.slos_in_force}
 
@@ -76,7 +82,8 @@ class Scorer:
             scored |= ~np.isnan(batch.ood_score)
             flagged |= batch.ood_score >= self._ood.threshold
         selected = self._select(batch, scored & ~flagged, level)
-        return Scores(compared, scored, flagged, selected, level, unseen, *self._features(batch, compared))
+        asked = self._drawn(batch, self._sample)
+        return Scores(compared, scored, flagged, selected, level, unseen, *self._features(batch, compared), asked)
 
     def _features(self, batch: Predictions, compared: Mask) -> tuple[Mask, Mask, Mask]:
         missing, ranged, outside = (np.zeros(batch.rows(), np.bool_) for _ in range(3))
@@ -92,13 +99,20 @@ class Scorer:
         fitted = self._reference.model if self._reference else None
         return np.array([model == fitted for model in batch.model.values] or [True])[batch.model.codes]
 
+    def _drawn(self, batch: Predictions, share: float | None) -> Mask:
+        """Return which rows the keyed hash keeps; all, without a share."""
+        if share is None or share >= 1.0:
+            return np.ones(batch.rows(), np.bool_)
+        drawn: Mask = select([str(text) for text in batch.ids.texts.to_pylist()], self._secret, SAMPLE) < _limit(share)
+        return drawn
+
     def _select(self, batch: Predictions, auditable: Mask, level: NDArray[np.int8]) -> Mask:
         selected = np.zeros(batch.rows(), np.bool_)
         if self.probabilities:
             rows = np.flatnonzero(auditable)
             texts = batch.ids.texts.take(rows).to_pylist()
             drawn = select([str(text) for text in texts], self._secret, AUDIT)
-            limits = np.array([int(p * 2.0**53) << 11 for p in self.probabilities], np.uint64)
+            limits = np.array([_limit(p) for p in self.probabilities], np.uint64)
             certain = np.array(self.probabilities) >= 1.0
             selected[rows] = (drawn < limits[level[rows]]) | certain[level[rows]]
         return selected
@@ -152,6 +166,11 @@ def _worst(reference: Reference, batch: Predictions, rows: NDArray[np.intp]) -> 
     """Return which feature made each of these rows odd, int32[len(rows)]; the one after the last is the embedding."""
     _, embedding = embedded(batch.take(rows), reference.width)
     return reference.ood.reasons(batch.numbers, batch.categories, rows, embedding)
+
+
+def _limit(probability: float) -> np.uint64:
+    """Return the hash below which an event is chosen, for a probability below 1."""
+    return np.uint64(min(int(probability * 2.0**53), 2**53 - 1) << 11)
 
 
 def absent(batch: Predictions) -> Mask:

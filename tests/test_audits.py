@@ -238,3 +238,20 @@ def test_labels_in_a_csv_are_numbers_and_truths_where_they_spell_them(tmp_path: 
     take(tmp_path, tmp_path / "t.csv")
     sent = [json.loads(line) for line in (tmp_path / "out/reviews/outcomes.jsonl").read_bytes().splitlines()]
     assert [one["label"] for one in sent] == ["0012", 1.0, True, 0.5, "spam", "nan", "1e400"]
+
+
+def test_half_a_review_is_unidentified_says_what_to_do_and_shows_both_bounds(tmp_path: Path) -> None:
+    replayed(tmp_path)
+    export(tmp_path)
+    table = reviewed(tmp_path / "todo.csv")
+    rows = table.read_text("utf-8").splitlines(keepends=True)
+    table.write_text("".join(rows[:1] + rows[1::2]), "utf-8")
+    take(tmp_path, table)
+    replayed(tmp_path, tmp_path / "out" / "reviews" / "outcomes.jsonl")
+    verdict = last(tmp_path)
+
+    assert verdict["state"] == "unidentified"
+    assert (
+        "audits are reviewed, of which 95% each are needed: `interlock audits export`" in verdict["evidence"]["reason"]
+    )
+    assert verdict["evidence"]["if_wrong"] < 0.7 < verdict["evidence"]["if_right"] <= 1

@@ -189,16 +189,9 @@ def test_what_is_not_in_force_is_said_for_each_key() -> None:
     assert good("in_force").not_in_force() == ()
 
 
-@pytest.mark.parametrize(
-    ("text", "path"),
-    [
-        ("labels: {on_unlabelled: ipw}\n", "labels.on_unlabelled"),
-        ("labels: {judge_on: arrival}\n", "labels.judge_on"),
-        ("labels: {sample: 0.5}\n", "labels.sample"),
-    ],
-)
-def test_label_options_to_come_are_said(text: str, path: str) -> None:
-    assert [found for found, _ in load(text + SLO).not_in_force()] == [path]
+@pytest.mark.parametrize("text", ["on_unlabelled: ipw", "judge_on: arrival", "sample: 0.5"])
+def test_all_label_options_are_in_force(text: str) -> None:
+    assert load(f"labels: {{{text}}}\n" + SLO).not_in_force() == ()
 
 
 def test_every_kind_of_evidence_is_in_force() -> None:

@@ -1,0 +1,24 @@
+"""What `check` says of predictions that have no label: which SLOs cannot do what the policy asks."""
+
+from collections.abc import Iterator
+
+from interlock.policies.arrivals import CLASSES
+from interlock.policies.model import Policy
+from interlock.policies.positions import Finding
+
+
+def unlabelled(policy: Policy, names: set[str]) -> Iterator[Finding]:
+    """Yield what `labels.on_unlabelled` does not do; `names` are the indicators in force."""
+    asked, loc = policy.labels.on_unlabelled, ("labels", "on_unlabelled")
+    if asked == "exclude":
+        return
+    if policy.labels.judge_on == "arrival":
+        yield Finding(
+            loc, "labels are judged as they arrive, so nothing is unlabelled: predictions without one are excluded"
+        )
+        return
+    others = {slo.resolved_indicator for slo in policy.slos_in_force if slo.spec.chain == "joined"} - CLASSES.keys()
+    for name in sorted(others & names - {"ood_recall", "label_coverage"}):
+        yield Finding(loc, f"{name} leaves out predictions without a label all the same; its verdict shows both bounds")
+    if asked == "ipw" and policy.reference is None and names & CLASSES.keys():
+        yield Finding(loc, "no reference, so no reporting delays: ratios of labels will stay unidentified")
