@@ -79,17 +79,17 @@ class Context:
     @cached_property
     def by_arrival(self) -> bool:
         """Whether labels are judged in the panes of their arrival, as if delay told nothing of the outcome."""
-        named = self.slo.resolved_indicator in (
-            "label_coverage",
-            "label_staleness",
-        )  # what they measure is the delay itself
-        return self.policy.labels.judge_on == "arrival" and self.slo.spec.chain == "joined" and not named
+        delay_itself = self.slo.resolved_indicator in ("label_coverage", "label_staleness")
+        return self.policy.labels.judge_on == "arrival" and self.slo.spec.chain == "joined" and not delay_itself
 
     @cached_property
     def unlabelled(self) -> Unlabelled:
         """How predictions without a label count: as the policy says, where that can be done."""
         asked = self.policy.labels.on_unlabelled
-        return "exclude" if self.by_arrival or self.slo.resolved_indicator not in CLASSES else asked
+        if self.by_arrival or self.slo.resolved_indicator not in CLASSES:
+            return "exclude"
+        weighs = self.slo.compare is None and self.slo.evidence == "per_event"
+        return asked if weighs or asked != "ipw" else "exclude"
 
     @cached_property
     def arriving(self) -> tuple[float, float] | None:

@@ -28,7 +28,7 @@ class WeightedMeasure(LabelledMeasure):
         self._known = shares is not None
         right, wrong = shares or (1.0, 1.0)
         self._pis = (wrong / right,)
-        self._bets = recall.RecallEvidence.build(1 - self._limit, self._pis, dispersion)
+        self._bets = recall.RecallEvidence.build(1 - self.limit, self._pis, dispersion)
 
     def bank(self, thresholds: Thresholds, stale_panes: int) -> Bank:
         """Return what its alarms need."""
@@ -63,8 +63,8 @@ class WeightedMeasure(LabelledMeasure):
             plain,
             value=good if self._least else 1 - good,
             effective=total**2 / np.maximum(square, 1.0) / self._phi,
-            missed=good < 1 - self._limit,
-            proven=(lower >= 1 - self._limit) & self.came(sums),
+            missed=good < 1 - self.limit,
+            proven=(lower >= 1 - self.limit) & self.came(sums),
             unidentified=plain.unidentified | (not self._known),
         )
 
