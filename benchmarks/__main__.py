@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks import counting, fitting, judging, live, memory, replaying, scoring
+from benchmarks import counting, drifting, fitting, judging, live, memory, replaying, scoring
 from benchmarks.replaying import Speed
 from interlock.commands.broker import Broker
 from interlock.errors import Unreachable, UserError
@@ -22,6 +22,9 @@ MEMORY_EVENTS = 1_000_000
 DAYS = 30
 QUICK = 6_000, 1, 8_000, 1
 """Events, runs, events of the memory's run, days judged."""
+
+DRIFT, DRIFT_QUICK = (10_000, 5), (50, 2)
+"""Slices of 20 streams, ticks."""
 
 LIVE = live.Size(EVENTS, 5_000, 100, REPEATS)
 LIVE_QUICK = live.Size(QUICK[0], 200, 10, 1)
@@ -48,6 +51,7 @@ def print_files(events: int, repeats: int, memory_events: int, days: int) -> Non
     print_scoring(scoring.costs(events, repeats))
     print_counting(counting.rows(events, repeats))
     print_judging(judging.month(days), days)
+    print_drift(drifting.ticks(*(DRIFT_QUICK if days == QUICK[3] else DRIFT)))
     with TemporaryDirectory() as folder:
         print_fits(fitting.fits(memory_events, Path(folder)), memory_events)
     with TemporaryDirectory() as folder:
@@ -127,6 +131,15 @@ def print_judging(judged: judging.Judged, days: int) -> None:
     each = judged.seconds / judged.panes * 1e3
     print(f"\njudging {days} days of {judging.SLICES} slices: {judged.seconds:.1f} s, {each:.2f} ms a pane")
     print(f"({judged.panes:,} panes, {judged.verdicts:,} verdicts)\n", flush=True)
+
+
+def print_drift(tick: drifting.Ticks) -> None:
+    """Print a tick of drift, and what counting costs an event."""
+    streams = tick.slices * drifting.STREAMS
+    print(
+        f"drift: {streams:,} streams judged in {tick.judge * 1e3:.0f} ms, verdicts {tick.conclude * 1e3:.0f} ms more;"
+    )
+    print(f"{tick.resident:.0f} MiB resident at most; bins and counts {tick.counting:.2f} us an event\n", flush=True)
 
 
 def print_memory(rows: Iterable[memory.Memory], events: int) -> None:

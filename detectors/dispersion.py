@@ -49,3 +49,19 @@ def _dispersion(residual: Floats, variance: Floats, fitted: int) -> float:
     if filled <= fitted:
         return 1.0
     return max(1.0, float((residual**2).sum() / variance.sum()) * filled / (filled - fitted))
+
+
+def bins_dispersion(counts: Ints, scores: Floats) -> float:
+    """Return phi >= 1 of the bins of a stream: counts int64[P, K] of the reference's panes, scores float64[D, K].
+
+    The largest of Pearson's dispersion over all bins (multinomial: sum of squared residuals over sum of n p (1 - p)) and of
+    the dispersion of each score's sum per pane: slow waves move neighbouring bins together, which bins alone hide.
+    """
+    n = counts.sum(axis=1)
+    p = counts.sum(axis=0) / max(int(n.sum()), 1)
+    residual = counts - n[:, None] * p
+    found = [_dispersion(residual.reshape(-1), (n[:, None] * (p * (1 - p))).reshape(-1), int((p > 0).sum()))]
+    for score in scores:
+        centred = score - (p * score).sum()
+        found.append(_dispersion(residual @ centred, n * float((p * centred**2).sum()), 1))
+    return max(found)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from interlock.detectors.drift import Bins
 from interlock.policies.arrivals import CLASSES, Delays, Unlabelled
 from interlock.policies.controls import Owner, identity, scope_key
 from interlock.policies.model import Policy, Slo
@@ -19,7 +20,7 @@ BLOCKS = 24
 class Learned:
     """What a reference contributes: dispersions, ECE groups of 64 micro-bins, label age (ms), probabilities of audit.
 
-    `scores_ood` says whether OOD can be scored at all, by the reference or by the serving system's own score; `ranges`,
+    `drift` are the streams that drift watches. `scores_ood` says whether OOD can be scored at all, by the reference or by the serving system's own score; `ranges`,
     whether the reference knows ranges of numbers.
     """
 
@@ -31,6 +32,7 @@ class Learned:
     reference_id: str = ""
     ranges: bool = False
     delays: Delays | None = None
+    drift: tuple[Bins, ...] = ()
 
 
 @dataclass(frozen=True)

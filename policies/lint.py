@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from interlock.detectors.bounded_mean import BETS
 from interlock.detectors.event_rate import FASTER
+from interlock.policies.lint_drift import delay, drift
 from interlock.policies.lint_evidence import power_otherwise, rules
 from interlock.policies.lint_labels import unlabelled
 from interlock.policies.lint_words import ALPHA, MEANS, noun, shown, unit, zero
@@ -18,7 +19,7 @@ from interlock.policies.scalars import DAY, HOUR, show_duration
 MATURITY = 24 * HOUR
 """Age at which labels are judged when neither the policy nor a reference says (VERDICTS.md §1)."""
 
-NEEDS_REFERENCE = frozenset({"unseen_rate", "missing_rate", "range_violations"})
+NEEDS_REFERENCE = frozenset({"drift", "unseen_rate", "missing_rate", "range_violations"})
 """Indicators that have no data without a reference."""
 
 STEPS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
@@ -37,6 +38,7 @@ def warnings(policy: Policy) -> list[Finding]:
         *_review(policy),
         *_river(policy),
         *rules(policy),
+        *drift(policy),
         *(Finding(_loc(path), f"not in force yet: {text}") for path, text in policy.not_in_force()),
     ]
 
@@ -264,6 +266,8 @@ def _power(policy: Policy, slo: Slo, per_day: float) -> str:
     if slo.compare is not None or slo.evidence != "per_event":
         return power_otherwise(policy, slo, per_day)
     events = _seen(policy, slo, per_day)
+    if slo.spec.kind == "drift":
+        return delay(policy, slo, events)
     failure = smallest_failure(policy, slo, events)
     seer = "a slice" if slots(policy, slo) > 1 else "it"
     proof = "no failure at all" if failure is None else f"{noun(slo)} of {shown(slo, failure)} or worse"

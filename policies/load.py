@@ -9,6 +9,7 @@ from interlock.errors import FindingError
 from interlock.policies.explain import explain
 from interlock.policies.model import Policy
 from interlock.policies.model_checks import check_budget, check_draft, draft
+from interlock.policies.model_checks_drift import check_accepted
 from interlock.policies.positions import Document, Finding, Loc, RefusedError, read_document
 
 
@@ -78,7 +79,7 @@ def _validate(document: Document) -> tuple[Policy | None, list[Finding]]:
         findings += [one for one in explain(details) if not _within(one.loc, document.broken)]
     findings += check_draft(draft(document.data))
     if policy is not None and not findings:
-        findings += check_budget(policy)
+        findings += check_budget(policy) + check_accepted(policy)
     return policy, findings
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from interlock.detectors.ece import EceEvidence, groups_equal_width
 from interlock.policies.context import Context
 from interlock.policies.machine import Machine
+from interlock.policies.machine_drift import DriftMachine
 from interlock.policies.machine_ece import EceMachine
 from interlock.policies.machine_modes import machine
 from interlock.policies.machine_never import NeverMachine
@@ -22,7 +23,7 @@ from interlock.policies.measures_staleness import StalenessMeasure
 from interlock.policies.measures_weighted import WeightedMeasure
 from interlock.policies.scalars import Target
 
-AnyMachine = Machine | P95Machine | NeverMachine
+AnyMachine = Machine | P95Machine | NeverMachine | DriftMachine
 
 
 def build(context: Context) -> AnyMachine:
@@ -30,6 +31,8 @@ def build(context: Context) -> AnyMachine:
     match context.slo.spec.kind:
         case "never_event":
             return NeverMachine(context)
+        case "drift":
+            return DriftMachine(context)
         case "ece_p95":
             return P95Machine(context, _ece(context))
         case "ece" if context.slo.class_ is None:  # guards know the score, not the probability of a class by name

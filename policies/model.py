@@ -14,6 +14,7 @@ from interlock.policies.model_base import Action, Part, Scalar, Text
 from interlock.policies.model_later import BlastRadius, Operator, Rollout, SafeMode
 from interlock.policies.model_parts import (
     POSITIVE,
+    AcceptDrift,
     Audits,
     Labels,
     Lease,
@@ -27,13 +28,13 @@ from interlock.policies.model_parts import (
     Review,
     SliceSet,
 )
-from interlock.policies.model_slo import INDICATORS, LATER, Compare, Indicator, Slo
+from interlock.policies.model_slo import INDICATORS, Compare, Indicator, Slo
 from interlock.policies.scalars import Duration, Rate, Target, duration_field
 
 __all__ = [
     "INDICATORS",
-    "LATER",
     "POSITIVE",
+    "AcceptDrift",
     "Action",
     "Audits",
     "Compare",
@@ -99,6 +100,7 @@ class Policy(Part):
     release: Release = Field(default_factory=Release, description="What it takes to end a control.")
     blast_radius: BlastRadius | None = Field(default=None, description="Cap of a control (not in force yet).")
     operators: tuple[Operator, ...] = Field(default=(), description="Who may command what (not in force yet).")
+    accept_drift: tuple[AcceptDrift, ...] = Field(default=(), description="Known changes that drift is silent about.")
     never_events: tuple[NeverEvent, ...] = Field(default=(), description="What must not happen once.")
     slos: tuple[Slo, ...] = Field(min_length=1, max_length=1000, description="The promises, at least one.")
 

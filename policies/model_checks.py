@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from interlock.policies.explain import did_you_mean
 from interlock.policies.expressions import ExpressionError, compile_expression
-from interlock.policies.model import INDICATORS, LATER, Indicator, NeverEvent, Policy, SliceSet, Slo
+from interlock.policies.model import INDICATORS, Indicator, NeverEvent, Policy, SliceSet, Slo
 from interlock.policies.model_base import Part
+from interlock.policies.model_checks_drift import ticket
 from interlock.policies.model_checks_evidence import check_evidence
 from interlock.policies.model_later import Rollout
 from interlock.policies.model_river import check_river
@@ -137,10 +138,11 @@ def _slo(loc: Loc, slo: Slo, slices: Sequence[SliceSet] | None) -> Iterator[Find
     place = (*loc, "indicator" if slo.indicator else "name")
     indicator = INDICATORS.get(name)
     if indicator is None:
-        if slo.compare is None or name not in LATER:
-            yield Finding(place, _no_indicator(name, named=bool(slo.indicator)))
+        yield Finding(place, _no_indicator(name, named=bool(slo.indicator)))
         return
     yield from _conditions(loc, slo)
+    if indicator.kind == "drift":
+        yield from ticket(loc, slo)
     yield from target((*loc, "target"), slo, indicator)
     yield from _window((*loc, "window"), slo, indicator)
     yield from check_evidence(loc, slo, indicator)
@@ -166,10 +168,8 @@ def _conditions(loc: Loc, slo: Slo) -> Iterator[Finding]:
 
 
 def _no_indicator(name: str, *, named: bool) -> str:
-    if name in LATER:
-        return f"found the indicator {name}, which is not available yet; expected one of {', '.join(INDICATORS)}"
     source = f"the indicator {name}" if named else f"no `indicator`, and a name that implies {name}"
-    return f"found {source}; expected one of {', '.join(INDICATORS)}" + did_you_mean(name, [*INDICATORS, *LATER])
+    return f"found {source}; expected one of {', '.join(INDICATORS)}" + did_you_mean(name, [*INDICATORS])
 
 
 def _window(loc: Loc, slo: Slo, indicator: Indicator) -> Iterator[Finding]:

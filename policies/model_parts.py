@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from interlock.policies.model_base import Action, Cel, Name, Part, Scalar, Share, Text
-from interlock.policies.scalars import Duration, PositiveDuration, RateText, duration_field
+from interlock.policies.scalars import Duration, PositiveDuration, RateText, duration_field, parse_date
 
 POSITIVE: tuple[str | float | bool, ...] = (True, 1.0, "1", "true")
 """Label values that are the positive class unless the policy names its own."""
@@ -83,6 +83,25 @@ class Audits(Part):
     stratify_by: Literal["ood_score"] | None = Field(
         default=None, description="Audit high scores more often than low ones."
     )
+
+
+class AcceptDrift(Part):
+    """A known change in one stream: drift says no more of it until a date, and all of the others."""
+
+    feature: Text | None = Field(default=None, description="The feature that has changed.")
+    stream: Literal["score", "prediction"] | None = Field(
+        default=None, description="Or what the model says that has changed."
+    )
+    slice: Text | None = Field(default=None, description="The slice it changed in, as verdicts name it: tenant=acme.")
+    until: Annotated[int, BeforeValidator(parse_date), WithJsonSchema({"type": "string", "format": "date"})] = Field(
+        description="The last day, UTC, in event time, such as 2026-12-31."
+    )
+    reason: Text = Field(description="Why it is no surprise.")
+
+    @property
+    def name(self) -> str:
+        """The stream's name: `features.<feature>`, `score` or `prediction`."""
+        return self.stream or f"features.{self.feature}"
 
 
 class SliceSet(Part):

@@ -23,7 +23,9 @@ class Indicator:
     """
 
     chain: Literal["predictions", "joined", "abuse", "labels"]
-    kind: Literal["proportion", "ece", "ece_p95", "mean", "auroc", "abuse", "staleness", "never_event", "river"]
+    kind: Literal[
+        "proportion", "ece", "ece_p95", "mean", "auroc", "abuse", "staleness", "drift", "never_event", "river"
+    ]
     ops: tuple[Op, ...]
     needs: str
     per: bool = True
@@ -79,6 +81,7 @@ INDICATORS = {
     "auroc": Indicator("joined", "auroc", AT_LEAST, "scores and labels", of="pair"),
     "decision_ece": Indicator("joined", "ece", AT_MOST, "scores and labels", min_events=1000),
     "decision_ece_p95": Indicator("joined", "ece_p95", AT_MOST, "scores and labels", per=False, min_events=1000),
+    "drift": Indicator("predictions", "drift", ("==",), "a reference that knows the bins", min_events=1000),
     "never_event_violations": Indicator("predictions", "never_event", ("==",), "never_events", per=False),
     **{name: Indicator("predictions", "river", ("==",), "River, and `field`") for name in RIVER},
 }
@@ -86,13 +89,6 @@ INDICATORS = {
 
 SHARES = frozenset(name for name, one in INDICATORS.items() if one.kind == "proportion" and name != "ood_recall")
 """Indicators that are a number of hits among a number of events, and nothing else."""
-
-LATER = frozenset(
-    [
-        "drift",
-    ]
-)
-"""Indicators that are planned and not available yet."""
 
 _WINDOW_SUFFIX = re.compile(r"_(?:[0-9]+(?:ms|[dhms]))+$")
 

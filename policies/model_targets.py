@@ -69,7 +69,7 @@ def is_field(path: str) -> bool:
 def target(loc: Loc, slo: Slo, indicator: Indicator) -> Iterator[Finding]:
     """Yield what is wrong with a target: its direction, or its value on the indicator's scale."""
     found, name = slo.target, slo.resolved_indicator
-    if indicator.kind in ("never_event", "river"):
+    if indicator.kind in ("never_event", "drift", "river"):
         if found.op != "==" or found.value != 0:
             yield Finding(loc, f'found "{found}"; expected "== 0", the only target of {name}')
     elif found.op not in indicator.ops:

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     AUROC = "auroc"
     ABUSE = "abuse_rate"
     STALENESS = "label_staleness"
+    DRIFT = "drift"
     NEVER = "never"
     RIVER = "river"
 
@@ -64,6 +65,7 @@ KINDS = {
     "auroc": Kind.AUROC,
     "abuse_rate": Kind.ABUSE,
     "label_staleness": Kind.STALENESS,
+    "drift": Kind.DRIFT,
     "decision_ece": Kind.ECE,
     "decision_ece_p95": Kind.ECE,
     "never_event_violations": Kind.NEVER,
@@ -125,7 +127,10 @@ CLIPPED = 1002
 """Cell of means: values, or losses, that counted as an end of their range because they lay beyond it."""
 
 BINS_FROM = 2000
-"""First cell of the bins of means: 2 * bin + {n, sum}; and of `auroc`: 2 * bin + {n, positives}."""
+"""First cell of the bins of means: 2 * bin + {n, sum}; and of `auroc`: 2 * bin + {n, positives}.
+
+Of `drift`: 18 * stream + bin, streams and bins as the reference numbers them; N counts the events.
+"""
 
 
 def audit_cell(level: int, what: int) -> int:
@@ -171,7 +176,7 @@ class Series:
         """Return the fields it reads."""
         read = set(self.by) | ({"decision"} if self.high_impact else set())
         read |= {"prediction", "decision"} if self.kind is Kind.ABSTENTION else set()
-        read |= {"prediction"} if self.kind in (Kind.ACCURACY, *OF_CLASS, *ERRORS) else set()
+        read |= {"prediction"} if self.kind in (Kind.ACCURACY, Kind.DRIFT, *OF_CLASS, *ERRORS) else set()
         field = self.field * (self.kind is Kind.MEAN)
         read |= {path for path in (field, self.stated, *self.fields, "variant" * bool(self.variant)) if path}
         for expression in (self.where, self.when, self.good):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -31,6 +32,10 @@ _HINTS = {
     "%": "; write 0.05 instead of 5%",
 }
 
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+EPOCH = date(1970, 1, 1).toordinal()
+
+DATE_WORDS = "a day such as 2026-12-31"
 DURATION_WORDS = "a duration such as 30s, 10m, 2h, 7d or 1d12h"
 RATE_WORDS = "a rate such as 200/h or 7000/d"
 TARGET_WORDS = 'a target such as "<= 0.05", ">= 0.90" or "== 0"'
@@ -94,6 +99,18 @@ def show_duration(milliseconds: int) -> str:
         count, rest = divmod(rest, size)
         parts += f"{count}{unit}" if count else ""
     return parts or "0s"
+
+
+def parse_date(value: object) -> int:
+    """Return the last millisecond of a day, UTC, in ms since 1970; ValueError says what is expected."""
+    text = value.isoformat() if isinstance(value, date) else value
+    if not isinstance(text, str) or not _DATE.fullmatch(text):
+        raise ValueError(DATE_WORDS)
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(DATE_WORDS) from None
+    return (day.toordinal() - EPOCH + 1) * DAY - 1
 
 
 def parse_rate(text: object) -> Rate:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from interlock.policies.context import Context, Learned
+from interlock.policies.machine_drift import DriftMachine
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machines import build
 from interlock.policies.measures import Measure
@@ -114,7 +115,7 @@ class Case:
         if self.context is None:
             return None
         machine = build(self.context)
-        return None if isinstance(machine, NeverMachine) else machine.measure
+        return None if isinstance(machine, NeverMachine | DriftMachine) else machine.measure
 
     @cached_property
     def kind(self) -> str | None:

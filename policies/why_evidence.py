@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from interlock.policies.why_case import Case, number
+from interlock.policies.why_drift import streams
 from interlock.policies.why_words import many, odds, place, span, when
 from interlock.policies.why_words import number as shown
 
@@ -93,7 +94,8 @@ def _lines(found: Evidence, case: Case) -> list[str]:
         *_variants(case.evidence),
         *_budget(case.evidence),
         _unlabelled(case.evidence),
-        _strength(found, case.evidence.get("rule")),
+        *streams(case.evidence),
+        "" if "streams" in case.evidence else _strength(found, case.evidence.get("rule")),
         _worst(found, case),
         _phase(found),
         _clustered(found),

@@ -9,6 +9,7 @@ import numpy as np
 from interlock.policies.context import Context
 from interlock.policies.controls import ReleaseCommand
 from interlock.policies.machine import Machine
+from interlock.policies.machine_drift import DriftMachine
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.said import Moment, Said
@@ -36,7 +37,7 @@ def soonest(after: int, *panes: int | None) -> int:
 class ArrivalAxis:
     """Judges by arrival pane: what needs no labels."""
 
-    def __init__(self, machine: Machine | NeverMachine, feed: Feed, read: Read) -> None:
+    def __init__(self, machine: Machine | NeverMachine | DriftMachine, feed: Feed, read: Read) -> None:
         """Start before the model's first pane."""
         self.machine, self.feed, self._read = machine, feed, read
         self._voice = Voice(machine)

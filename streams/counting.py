@@ -1,6 +1,5 @@
 """Events into counts: which cells of which series a chunk of predictions, or of joined pairs, adds to."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +29,7 @@ from interlock.policies.plan import (
 from interlock.streams import means, ratios, ratios_labelled
 from interlock.streams.batch import Predictions
 from interlock.streams.classes import Classes
+from interlock.streams.counting_bins import Groups, add_bins
 from interlock.streams.means import stated
 from interlock.streams.names import Names, slice_codes
 from interlock.streams.river import Rivers
@@ -46,7 +46,7 @@ FIXED = 1 << 32
 class Chunk:
     """n fresh predictions with what was found out about them; `pane`, `version` int64[n] are panes and codes.
 
-    `classes`: what they say, if the plan asks.
+    `classes`: what they say, `bins`: where the streams of drift fall, uint8[F, n]; each if the plan asks.
     """
 
     batch: Predictions
@@ -56,6 +56,7 @@ class Chunk:
     late: Mask
     p: Ints
     classes: Classes | None = None
+    bins: NDArray[np.uint8] | None = None
 
     def rows(self) -> int:
         """Return n."""
@@ -78,18 +79,6 @@ class Counted:
     slices: dict[int, Ints]
     hits: dict[int, Mask]
     violations: dict[int, Mask]
-
-
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """n rows by pane, version and slice: slice codes int64[n], the distinct keys of groups, each row's group int64[n].
-
-    Found once per chunk and split: to count a cell is then to count its rows by group.
-    """
-
-    slices: Ints
-    keys: Sequence[Ints]
-    group: Ints
 
 
 class Counter:
@@ -182,6 +171,8 @@ class Counter:
         """Return which rows the series counts."""
         if series.kind is Kind.RECALL:
             return where & chunk.scores.scored
+        if series.kind is Kind.DRIFT:
+            return where & chunk.scores.compared & (chunk.bins is not None)
         if series.kind is Kind.ECE:
             where = where & (stated(series, chunk.batch.columns, chunk.p) >= 0)
             if series.high_impact:
@@ -191,7 +182,10 @@ class Counter:
     def _series(self, into: OpenCounts, place: int, where: tuple[Chunk, Groups], counts: Mask) -> None:
         chunk, _ = where
         kind = self._plan.series[place].kind
-        if kind is Kind.EVENTS:
+        if kind is Kind.DRIFT:
+            self._count(into, place, where, counts, N)
+            add_bins(into, place, (chunk.bins, counts), where[1])
+        elif kind is Kind.EVENTS:
             self._count(into, place, where, counts, N)
             self._count(into, place, where, counts & chunk.late, HIT)
         elif kind is Kind.ABUSE:

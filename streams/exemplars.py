@@ -41,6 +41,10 @@ class Explainer:
         """Return, of each ratio that a feature can explain, how many hits have which reason, and some of the hits."""
         found = []
         for place, series in enumerate(self._plan.series):
+            if series.kind is Kind.DRIFT:
+                rows, reasons = self._scorer.unfamiliar(chunk.batch, np.flatnonzero(counted.inside[place]))
+                if len(rows):
+                    found += self._counts(place, chunk, (rows, counted.slices[place], reasons), series.kind)
             if series.kind in EXPLAINED:
                 rows, slices = np.flatnonzero(counted.hits[place]), counted.slices[place]
                 if len(rows):

@@ -1,6 +1,6 @@
 """Tallies on their way into an SLO's panes, by what its machine counts by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -11,6 +11,7 @@ from interlock.policies.causes import Exemplar
 from interlock.policies.machine import Machine
 from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.measures_compare import CompareMeasure
+from interlock.policies.plan import BINS_FROM, UNDECIDED
 from interlock.streams.tally import CELL, COUNT, PANE, SERIES, SLICE, VERSION, Ints, exemplar
 
 
@@ -81,18 +82,36 @@ class Feed:
 
 def by_slice(parts: Sequence[Part], machine: Machine | P95Machine, places: Sequence[int] = ()) -> dict[str, Ints]:
     """Return the counts of each slice, int64[width]; where variants are compared, the other one's cells stand behind."""
-    found: dict[str, Ints] = {}
-    width, measure = machine.measure.width, machine.measure
+    measure = machine.measure
     half = measure.half if isinstance(measure, CompareMeasure) else 0
-    for table, legend in parts:
-        columns = np.array([measure.column(cell) for cell in table[CELL].tolist()], np.int64)
+
+    def columns(table: Ints) -> Ints:
+        own: Ints = np.array([measure.column(cell) for cell in table[CELL].tolist()], np.int64)
         if half:
-            columns += half * (table[SERIES] != places[0])
+            own += half * (table[SERIES] != places[0])
+        return own
+
+    return _tabled(parts, measure.width, columns)
+
+
+def by_bin(parts: Sequence[Part], width: int) -> dict[str, Ints]:
+    """Return the counts of each slice, int64[width]: events, those that could not be decided, then bins of streams."""
+
+    def columns(table: Ints) -> Ints:
+        cells = table[CELL]
+        return np.where(cells < BINS_FROM, (cells == UNDECIDED).astype(np.int64), cells - BINS_FROM + 2)
+
+    return _tabled(parts, width, columns)
+
+
+def _tabled(parts: Sequence[Part], width: int, columns: Callable[[Ints], Ints]) -> dict[str, Ints]:
+    found: dict[str, Ints] = {}
+    for table, legend in parts:
         present = np.zeros(len(legend.slices), np.bool_)
         present[table[SLICE]] = True
         row = np.cumsum(present) - 1
         counts = np.zeros((int(row[-1]) + 1, width), np.int64)
-        np.add.at(counts.reshape(-1), row[table[SLICE]] * width + columns, table[COUNT])
+        np.add.at(counts.reshape(-1), row[table[SLICE]] * width + columns(table), table[COUNT])
         for code, count in zip(np.flatnonzero(present).tolist(), counts, strict=True):
             name = legend.slices[code]
             found[name] = found[name] + count if name in found else count

@@ -1,6 +1,7 @@
 """Learn a reference from rows of familiar traffic."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,10 @@ from interlock.errors import UserError
 from interlock.streams.clock import YEAR_2000
 from interlock.streams.counting import FIXED
 from interlock.streams.decode_columns import category_text
+from interlock.streams.drift_bins import FEATURES, PREDICTION, SCORE, DriftStream, score_values
 from interlock.streams.fit_delays import learn_delays
-from interlock.streams.fit_dispersion import Marks, dispersions
+from interlock.streams.fit_dispersion import Marks, dispersions, panes
+from interlock.streams.fit_drift import category_stream, number_stream
 from interlock.streams.fit_rows import FeatureRows, Rows
 from interlock.streams.fit_scorer import (
     UNSCORED,
@@ -89,7 +92,27 @@ def learn(rows: Rows, flag_rate: float, least: int = LEAST_ROWS) -> Reference:
         ranges=tuple(feature.range for feature in numerics),
         parts=scorer.parts,
         delays=learn_delays(rows),
+        drift=_drift(rows, numerics, categories, split != Part.HELD, warnings),
     )
+
+
+def _drift(
+    rows: Rows, numerics: Sequence[Numeric], categories: Sequence[Category], fit: Mask, warnings: list[str]
+) -> tuple[DriftStream, ...]:
+    """Return the bins of what drift watches: features in the scorer's order, then the score and the prediction."""
+    pane, score = panes(rows.ts), score_values(rows.p)
+    found = [number_stream(f"{FEATURES}{one.name}", one.values, pane) for one in numerics]
+    found += [category_stream(f"{FEATURES}{one.name}", one.codes, one.vocabulary.values, pane) for one in categories]
+    if not np.isnan(score).all():
+        found.append(number_stream(SCORE, score, pane))
+    said = _feature(PREDICTION, rows.prediction, fit, warnings) if any(_found(rows.prediction)) else None
+    if isinstance(said, Numeric):
+        found.append(number_stream(PREDICTION, said.values, pane))
+    elif said is not None:
+        values = said.vocabulary.values
+        made = category_stream(PREDICTION, said.codes, values, pane)
+        found.append(replace(made, rest=values[len(made.values) :]))
+    return tuple(found)
 
 
 def _split(rows: Rows) -> NDArray[np.int8]:

@@ -35,7 +35,7 @@ class Marks:
 
 def dispersions(rows: Rows, marks: Marks, groups: Ints) -> dict[str, float]:
     """Return φ per indicator, from panes wide enough to hold 50 events in the median; empty if none is."""
-    pane = _panes(rows.ts)
+    pane = panes(rows.ts)
     if pane is None:
         return {}
     last = int(pane.max()) + 1
@@ -83,7 +83,7 @@ def _labelled(rows: Rows) -> dict[str, tuple[Mask, Mask]]:
     }
 
 
-def _panes(ts: Ints) -> Ints | None:
+def panes(ts: Ints) -> Ints | None:
     """Return the pane of each row, numbered without gaps: the narrowest with 50 events in the median pane."""
     for width in PANES:
         _, pane, counts = np.unique(ts // width, return_inverse=True, return_counts=True)

@@ -34,6 +34,14 @@ class FeatureRows:
     value: NDArray[np.float64]
     texts: Sequence[str]
 
+    def take(self, rows: NDArray[np.intp]) -> "FeatureRows":
+        """Return these rows only."""
+        return FeatureRows(self.kind[rows], self.value[rows], self.texts)
+
+
+NO_ROWS = FeatureRows(np.zeros(0, np.uint8), np.zeros(0), ())
+"""A feature of no rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -41,7 +49,8 @@ class Rows:
 
     `key` uint64[n]; `ts` int64[n] ms; `p` int64[n] in units of 2**-32, -1 without; `model`, `version` codes int64[n] of
     `names`; `y` int8[n]: 1, 0, or -1 without label; `age` int64[n]: ms to the first label, -1 without. `abstained` bool[n]:
-    without an answer; `embeddings`: of a sample of all rows; `said` and `meant`: the classes of predictions and of labels, none where there is none.
+    without an answer; `embeddings`: of a sample of all rows; `said` and `meant`: the classes of predictions and of labels, none where there is none;
+    `prediction`: what the model said, whatever its kind.
     """
 
     key: NDArray[np.uint64]
@@ -57,6 +66,7 @@ class Rows:
     said: Classes
     meant: Classes
     embeddings: Embeddings
+    prediction: FeatureRows
 
     def of_model(self, name: str) -> "Rows":
         """Return the rows of one model."""
@@ -65,10 +75,11 @@ class Rows:
 
     def take(self, rows: NDArray[np.intp]) -> "Rows":
         """Return these rows only."""
-        features = {name: FeatureRows(f.kind[rows], f.value[rows], f.texts) for name, f in self.features.items()}
+        features = {name: f.take(rows) for name, f in self.features.items()}
         return Rows(
             self.key[rows], self.ts[rows], self.p[rows], self.model[rows], self.version[rows], self.names,
             features, self.y[rows], self.age[rows], self.abstained[rows], _of(self.said, rows), _of(self.meant, rows), self.embeddings,
+            self.prediction.take(rows),
         )  # fmt: skip
 
 
@@ -104,6 +115,7 @@ class RowGatherer:
         """Gather these features; a prediction's `columns` has them as `features.<name>`."""
         self._features = {name: FeatureGatherer() for name in features}
         self._vectors = VectorGatherer()
+        self._prediction = FeatureGatherer()
         self._hash, self._names = IdHash(_ID_KEY), Interned()
         self._predictions: list[tuple[NDArray[np.uint64], Ints, Ints, Ints, Ints]] = []
         self._answers: list[tuple[NDArray[np.bool_], NDArray[np.int8], NDArray[np.uint64]]] = []
@@ -120,9 +132,10 @@ class RowGatherer:
         self._vectors.add(self._predictions[-1][0], batch.ts, batch.embedding)
         said = predicted(batch, POSITIVE, None)
         self._answers.append((abstained(batch), said.positive, said.name))
+        absent = missing_column(batch.rows())
+        self._prediction.add(batch.columns.get("prediction", absent))
         for name, gatherer in self._features.items():
-            column = batch.columns.get(f"features.{name}")
-            gatherer.add(missing_column(batch.rows()) if column is None else column)
+            gatherer.add(batch.columns.get(f"features.{name}", absent))
 
     def outcomes(self, batch: Outcomes) -> None:
         """Take a chunk of outcomes."""
@@ -143,11 +156,12 @@ class RowGatherer:
     def _rows(self, *parts: Ints, order: NDArray[np.intp]) -> Rows:
         key, ts, p, model, version = parts
         features = {name: f.gathered(order) for name, f in self._features.items()} if len(order) else {}
+        prediction = self._prediction.gathered(order) if len(order) else NO_ROWS
         y, age, meant = self._labels(key.astype(np.uint64), ts)
         abstained, positive, name = self._answered(order)
         return Rows(
             key.astype(np.uint64), ts, p, model, version, list(self._names), features, y, age,
-            abstained, Classes(positive, name), meant, self._vectors.gathered(),
+            abstained, Classes(positive, name), meant, self._vectors.gathered(), prediction,
         )  # fmt: skip
 
     def _answered(self, order: NDArray[np.intp]) -> tuple[NDArray[np.bool_], NDArray[np.int8], NDArray[np.uint64]]:

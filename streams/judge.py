@@ -9,6 +9,7 @@ import numpy as np
 from interlock.policies.context import Context, Learned
 from interlock.policies.controls import ReleaseCommand, Scope
 from interlock.policies.machine import Machine
+from interlock.policies.machine_drift import DriftMachine
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.machines import build
@@ -19,7 +20,7 @@ from interlock.streams.axes import ArrivalAxis, Axis, CohortAxis
 from interlock.streams.axes_paired import PairedAxis, StalenessAxis
 from interlock.streams.chains import ChainState
 from interlock.streams.clock import BEGINNING
-from interlock.streams.feed import Feed, Legend, Rows, by_slice, by_version
+from interlock.streams.feed import Feed, Legend, Rows, by_bin, by_slice, by_version
 from interlock.streams.shard import Trigger
 from interlock.streams.tally import ABUSE, CHAINS, COUNT, JOINED, PANE, PREDICTIONS, VERSION, Ints, TallyRecord
 
@@ -64,6 +65,8 @@ def _axis(context: Context, places: tuple[int, ...], tick: int) -> Axis:
     machine, ratio = build(context), context.pane_ms // tick
     if isinstance(machine, NeverMachine):
         return ArrivalAxis(machine, Feed(places, ratio), lambda parts: by_version(parts, places))
+    if isinstance(machine, DriftMachine):
+        return ArrivalAxis(machine, Feed(places, ratio), lambda parts: by_bin(parts, machine.width))
     chain = context.slo.spec.chain
     if isinstance(machine, Machine) and chain in ("abuse", "labels"):
         kind, beside = (PairedAxis, ABUSE) if chain == "abuse" else (StalenessAxis, JOINED)

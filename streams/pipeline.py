@@ -41,6 +41,7 @@ def learned(plan: Plan, reference: Reference | None) -> Learned:
         reference_id=reference.id,
         ranges=bool(reference.ranges),
         delays=reference.delays,
+        drift=tuple(stream.bins for stream in reference.drift),
     )
 
 

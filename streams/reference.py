@@ -15,6 +15,7 @@ from interlock.errors import UserError
 from interlock.policies.arrivals import Delays
 from interlock.streams import reference_file, reference_parts
 from interlock.streams.batch import Wanted
+from interlock.streams.drift_bins import Binner, DriftStream
 from interlock.streams.reference_file import Body, CategoryPart, NumberPart, array, packed
 
 
@@ -52,6 +53,7 @@ class Reference:
     (0..14) of each of the 64 equal score bins, of about equal mass. `dispersion`: indicator -> φ >= 1 at `flag_rate`.
     `label_age` is None without outcomes. `warnings`: what the fit had to leave out or doubts. `ranges`: the least and the
     largest finite value of each number, over all rows; empty in a reference that was fitted before there were ranges.
+    `drift`: the bins of the streams that drift watches; none in a reference that was fitted before there was drift.
     `parts`: what the OOD score adds up beside surprisal; None in a reference that was fitted before there were prototypes.
     """
 
@@ -71,6 +73,7 @@ class Reference:
     ranges: tuple[tuple[float, float], ...] = ()
     parts: Parts | None = None
     delays: Delays | None = None
+    drift: tuple[DriftStream, ...] = ()
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,6 +83,12 @@ class Reference:
     def ood(self) -> OodScorer:
         """What scores events: `calibration` holds its scores of the held-out rows."""
         return OodScorer(self.scorer, self.parts)
+
+    @cached_property
+    def binner(self) -> Binner | None:
+        """What finds the bins of drift; None without any."""
+        known = {name: vocabulary.values for name, vocabulary in self.vocabularies.items()}
+        return Binner(self.drift, self.numbers, known) if self.drift else None
 
     @property
     def width(self) -> int:
@@ -198,6 +207,7 @@ def _body(reference: Reference) -> Body:
         warnings=reference.warnings,
         prototypes=reference_parts.written(reference.parts),
         delays=None if reference.delays is None else packed(reference.delays.table()),
+        drift=reference_parts.written_drift(reference.drift),
     )
 
 
@@ -226,4 +236,5 @@ def _reference(body: Body) -> Reference:
         ranges=tuple(part.range for part in body.numbers if part.range is not None),
         parts=reference_parts.read(body.prototypes),
         delays=None if body.delays is None else Delays.of(array(body.delays)),
+        drift=reference_parts.read_drift(body.drift),
     )

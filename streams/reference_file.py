@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 MAGIC = b"ILK-REF\n"
 FORMAT = 3
 READABLE = (1, 2, 3)
-"""Formats that are read: 1 has no ranges, 1 and 2 no prototypes; nothing else differs, and ids stay what they were."""
+"""Formats that are read: 1 has no ranges, 1 and 2 no prototypes and no bins of drift; nothing else differs, and ids stay what they were."""
 _COVERED = 3
 _HEADER = struct.Struct("<8sH32s")
 _INT64 = "<i8"
@@ -72,6 +72,21 @@ class OodPart(msgspec.Struct, frozen=True, omit_defaults=True):
     embedding: SpacePart | None = None
 
 
+class DriftPart(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The bins of one stream that drift watches; of a number `range` and `edges`, of a category `values`."""
+
+    name: str
+    labels: tuple[str, ...]
+    counts: Packed
+    new: float
+    phi: float
+    range: tuple[float, float] | None = None
+    edges: tuple[float, ...] = ()
+    centres: tuple[float, ...] = ()
+    values: tuple[str, ...] = ()
+    rest: tuple[str, ...] = ()
+
+
 class Body(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything a reference knows, in the order of the file."""
 
@@ -91,6 +106,7 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True):
     warnings: tuple[str, ...]
     prototypes: OodPart | None = None
     delays: Packed | None = None
+    drift: tuple[DriftPart, ...] | None = None
 
 
 def packed(values: NDArray[np.int64]) -> Packed:

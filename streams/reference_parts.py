@@ -1,9 +1,15 @@
-"""The parts of the OOD score as they stand in a reference's file."""
+"""The parts of the OOD score, and the bins of drift, as they stand in a reference's file."""
+
+from collections.abc import Sequence
+
+import numpy as np
 
 from interlock.detectors.conformal import Scale
+from interlock.detectors.drift import KNOWN, Bins
 from interlock.detectors.ood import Parts, Space
 from interlock.detectors.prototypes import Prototypes
-from interlock.streams.reference_file import OodPart, ScalePart, SpacePart, array, packed
+from interlock.streams.drift_bins import DriftStream
+from interlock.streams.reference_file import DriftPart, OodPart, ScalePart, SpacePart, array, packed
 
 
 def written(parts: Parts | None) -> OodPart | None:
@@ -34,3 +40,42 @@ def _space_part(space: Space | None) -> SpacePart | None:
 
 def _space(part: SpacePart | None) -> Space | None:
     return None if part is None else Space(Prototypes(array(part.centres)), _scale(part.scale), part.weight)
+
+
+def written_drift(streams: Sequence[DriftStream]) -> tuple[DriftPart, ...] | None:
+    """Return the bins of drift as the file has them."""
+    parts = tuple(
+        DriftPart(
+            name=stream.name,
+            labels=stream.bins.labels,
+            counts=packed(np.array(stream.bins.counts, np.int64)),
+            new=stream.bins.new,
+            phi=stream.bins.phi,
+            range=stream.range,
+            edges=stream.edges,
+            centres=stream.bins.centres,
+            values=stream.values,
+            rest=stream.rest,
+        )
+        for stream in streams
+    )
+    return parts or None
+
+
+def read_drift(parts: Sequence[DriftPart] | None) -> tuple[DriftStream, ...]:
+    """Return the bins of drift in a file.
+
+    Raises:
+        ValueError: a stream's parts do not fit together.
+    """
+    return tuple(_stream(part) for part in parts or ())
+
+
+def _stream(part: DriftPart) -> DriftStream:
+    counts = tuple(array(part.counts).tolist())
+    number = part.range is not None
+    known = len(part.edges) + 1 if number else len(part.values)
+    if len(part.labels) != len(counts) or len(counts) - KNOWN not in (known, known + (not number)) or part.phi < 1:
+        raise ValueError(f"damaged (the bins of {part.name} do not fit together)")
+    bins = Bins(part.name, part.labels, counts, number, part.new, part.phi, part.centres)
+    return DriftStream(bins, part.edges, part.range, part.values, part.rest)

@@ -85,6 +85,11 @@ class Scorer:
         asked = self._drawn(batch, self._sample)
         return Scores(compared, scored, flagged, selected, level, unseen, *self._features(batch, compared), asked)
 
+    def bins(self, batch: Predictions, p: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+        """Return where the streams of drift fall, uint8[F, n]; None if nobody asks, or the reference has no bins."""
+        binner = self._reference.binner if self._reference and "drift" in self._asked else None
+        return None if binner is None else binner.codes(batch, p)
+
     def _features(self, batch: Predictions, compared: Mask) -> tuple[Mask, Mask, Mask]:
         missing, ranged, outside = (np.zeros(batch.rows(), np.bool_) for _ in range(3))
         if self._reference and "missing_rate" in self._asked:

@@ -179,7 +179,9 @@ class Shard:
 
     def _count(self, batch: Predictions, times: Times, rows: Ints, output: Output) -> None:
         pane, scores, classes = times.effective // self.plan.tick, self._scorer.score(batch), self._classes(batch)
-        chunk = Chunk(batch, scores, pane, self._version(batch), times.late, probabilities(batch), classes)
+        p = probabilities(batch)
+        bins = self._scorer.bins(batch, p)
+        chunk = Chunk(batch, scores, pane, self._version(batch), times.late, p, classes, bins)
         self.counters["predictions"] += chunk.rows()
         self.counters["late"] += int(times.late.sum())
         opened = self.open["predictions"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.policies.load import PolicyErrors, load_policy
-from interlock.policies.model import INDICATORS, LATER, Policy, Slo
+from interlock.policies.model import INDICATORS, Policy, Slo
 from interlock.policies.scalars import (
     Target,
     parse_duration,
@@ -107,10 +107,6 @@ def test_a_name_implies_its_indicator(name: str, indicator: str) -> None:
 
     assert slo.resolved_indicator == indicator
     assert slo.spec is INDICATORS[indicator]
-
-
-def test_an_indicator_is_in_force_or_later_never_both() -> None:
-    assert not LATER & set(INDICATORS)
 
 
 def test_defaults_are_those_of_the_documents() -> None:
