@@ -99,7 +99,8 @@ def by_bin(parts: Sequence[Part], width: int) -> dict[str, Ints]:
 
     def columns(table: Ints) -> Ints:
         cells = table[CELL]
-        return np.where(cells < BINS_FROM, (cells == UNDECIDED).astype(np.int64), cells - BINS_FROM + 2)
+        places: Ints = np.where(cells < BINS_FROM, (cells == UNDECIDED).astype(np.int64), cells - BINS_FROM + 2)
+        return places
 
     return _tabled(parts, width, columns)
 
