@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from interlock.policies.scalars import parse_duration
 from interlock.policies.why_case import Case, number
 from interlock.policies.why_drift import streams
 from interlock.policies.why_words import many, odds, place, span, when
@@ -130,7 +131,8 @@ def _budget(told: Mapping[str, Any]) -> list[str]:
         return []
     left = float(budget["left"])
     state = f"{left:.0%} left" if left >= 0 else f"overspent {float(budget['spent']):.3g} times"
-    burns = ", ".join(f"{rate:.3g} over {width}" for width, rate in rates.items() if isinstance(rate, int | float))
+    known = sorted((parse_duration(width), width) for width, rate in rates.items() if isinstance(rate, int | float))
+    burns = ", ".join(f"{rates[width]:.3g} over {width}" for _, width in known)
     allowed = float(budget["allowed"]) * int(budget["n"])
     return [f"Error budget: {state} ({budget['failures']:,} failures, {allowed:,.0f} allowed). Burn rate: {burns}."]
 
@@ -196,7 +198,7 @@ def _worst(found: Evidence, case: Case) -> str:
     strength = f" By itself it is evidence of {odds(stretch.log_e)}." if stretch.log_e and stretch.log_e > 0 else ""
     lasted = span(stretch.end - stretch.start)
     told = f"{shown(stretch.value)} against {case.verdict.target}"
-    return f"Worst stretch: {when(stretch.start)} to {when(stretch.end)} ({lasted}): {told} ({counts}).{strength}"
+    return f"Worst stretch: {when(stretch.start)} to {when(stretch.end)} ({lasted}): {told}{f' ({counts})' if counts else ''}.{strength}"
 
 
 def _counted(name: str, value: object) -> str:

@@ -10,6 +10,7 @@ from interlock.policies.machine import Machine
 from interlock.policies.machines import build
 from interlock.policies.pages import page_of
 from interlock.policies.panes import paging
+from interlock.policies.story import evidence
 from interlock.records import Verdict
 from interlock.streams import checkpoint
 from tests.judging import Court, Ints, Judged, make_policy, promise, rates
@@ -125,11 +126,15 @@ def test_a_ticket_that_turns_into_a_fast_burn_pages_once_and_is_resolved() -> No
     assert "burns its error budget" in pages[0].summary
 
 
-def test_a_long_window_alone_or_a_short_one_alone_is_no_burn() -> None:
-    """Both must burn: a failure that has ended pages no more, and one bad pane is not an hour."""
-    short, _ = burning([(36, 0.0), (1, 1.0), (36, 0.0)])
+def test_a_burn_that_has_ended_fires_no_more_although_its_hour_is_bad() -> None:
+    """The first hour burns before there are enough events to say so; when there are, two thirds of its hour are left."""
+    both, of = BURN["fast"], [(6, 1.0), (2, 0.0)]
+    ends = [
+        judged(of, min_events=8 * 40, evidence="burn_rate", burn_rate={"fast": fast, "slow": None}).engaged()
+        for fast in (both, both | {"short": "1h"})
+    ]
 
-    assert short.engaged() == []
+    assert ends == [[], [7]]
 
 
 def test_rules_do_not_share_the_budget_and_check_says_what_they_cost() -> None:
@@ -190,3 +195,22 @@ def test_every_kind_resumed_at_any_pane_says_the_same() -> None:
 
             assert resumed.changes == straight.changes
         assert straight.changes
+
+
+def test_a_restored_machine_tells_the_same_burn_rates() -> None:
+    policy = court().policy
+    context = Context(policy, policy.slos[0], "m", Learned({}, scores_ood=True))
+    straight, resumed = machine(context), machine(context)
+    for pane in range(60):
+        straight.judge(pane, {"[]": np.array([40, pane % 7, 0])})
+    resumed.restore(checkpoint.decode(checkpoint.encode(straight.snapshot())))
+
+    assert _burns(resumed) == _burns(straight)
+    assert len(set(_burns(straight).values())) == 3
+
+
+def _burns(one: Machine) -> dict[str, float]:
+    told = evidence(one.story(0, one.window.sums[0]), "met")["burn_rate"]
+
+    assert isinstance(told, dict)
+    return told
