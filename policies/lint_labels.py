@@ -22,3 +22,6 @@ def unlabelled(policy: Policy, names: set[str]) -> Iterator[Finding]:
         yield Finding(loc, f"{name} leaves out predictions without a label all the same; its verdict shows both bounds")
     if asked == "ipw" and policy.reference is None and names & CLASSES.keys():
         yield Finding(loc, "no reference, so no reporting delays: ratios of labels will stay unidentified")
+    plain = [slo for slo in policy.slos_in_force if slo.compare is not None or slo.evidence != "per_event"]
+    if asked == "ipw" and any(slo.resolved_indicator in CLASSES for slo in plain):
+        yield Finding(loc, "ipw weighs no comparison, and no evidence but per_event: they leave out what is unlabelled")

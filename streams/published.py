@@ -31,7 +31,7 @@ class Published:
         line = control_line(control.model_copy(update={"issued_at": now})).rstrip()
         record = read_control(line)
         known = self._lines.get(record.key)
-        if known is not None and (known[0] == RELEASED != record.state or _said(known[1]) == _said(line)):
+        if known is not None and (known[0] == RELEASED != record.state or _says_nothing(record, known[1], line)):
             return None
         self._keep(record, line)
         return Outgoing("control", line, control_key(record))
@@ -61,6 +61,11 @@ class Published:
         newest = self._newest.get(place)
         if newest is None or (record.epoch, record.state == RELEASED) >= (newest.epoch, newest.state == RELEASED):
             self._newest[place] = record
+
+
+def _says_nothing(record: ControlRecord, known: bytes, line: bytes) -> bool:
+    """Return whether a record is what stands under its key, or older: within an epoch, later records replaced it."""
+    return _said(known) == _said(line) or (record.state == ENGAGED and record.ts < read_control(known).ts)
 
 
 def _said(line: bytes) -> dict[str, Any]:
