@@ -21,7 +21,7 @@ NEW_CODES = (
 )
 
 
-def _splits(name: str, seeds: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def left_out_splits(name: str, seeds: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield reference, test and which of the test is odd: one class left out, half of the others is the reference."""
     from sklearn import datasets  # noqa: PLC0415 - a package of developers
 
@@ -44,7 +44,7 @@ def _aurocs(seeds: int) -> dict[str, tuple[float, float]]:
     found = {}
     for name in SETS:
         ours, forest = [], []
-        for place, (reference, test, odd) in enumerate(_splits(name, seeds)):
+        for place, (reference, test, odd) in enumerate(left_out_splits(name, seeds)):
             # These sets are smaller than any reference may be; the learning is the same.
             ours.append(roc_auc_score(odd, scores(fitted(named(reference), least=20), named(test))))
             trees = IsolationForest(n_estimators=100, random_state=place).fit(reference)

@@ -1,0 +1,80 @@
+"""`python -m benchmarks.league`: Interlock's detectors beside others', on the same streams; into docs/detectors.md.
+
+`--quick` only shows that every row is there, and writes nothing; `--here` leaves out what needs a venv of its own.
+"""
+
+import os
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+from benchmarks.__main__ import machine
+from benchmarks.league import rivals, table, tasks
+from benchmarks.league.playing import Player, detectors, scorers
+from benchmarks.league.speed import SLICES, speeds
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "detectors.md"
+SEEDS, EVENTS = 5, 100_000
+QUICK_EVENTS, QUICK_SLICES = 500, 100
+
+INTRODUCTION = """# Detectors, side by side
+
+Interlock's detectors and those of other libraries on the same streams and sets, in one run. `make bench-detectors` writes this page.
+
+{machine}; {versions}; load {load:.1f}
+
+A detector of change learns from a stream's history, then sees events that do not change (what it detects there is false), then the
+change. Delays are events until the first detection after the change: median / 95th percentile; – means more than half, or more than 5 %, were
+missed within the events that followed ({after:,} for normal numbers, at most 10,000 elsewhere). All see the same events one by one, Interlock {pane} at
+a time. Settings are those of the libraries unless it says otherwise; thresholds are not comparable, so false alarms stand beside delays. KSWIN and
+frouros watch fewer of the streams (from 3 of {streams} on), since they take longer. Cost is of 20 detectors, one for each feature, in Python as
+the library is used.
+"""
+
+
+def main(options: Collection[str]) -> str:
+    """Print the league and return it; written to docs/detectors.md unless it is quick."""
+    quick, venv = "--quick" in options, "--here" not in options
+    size, events = (tasks.QUICK, QUICK_EVENTS) if quick else (tasks.FULL, EVENTS)
+    changed = [_told(player) for player in detectors(size, events, venv=venv)]
+    odd = [_told(player) for player in scorers(1 if quick else SEEDS, events, venv=venv)]
+    text = page(size, changed, odd, speed(events, QUICK_SLICES if quick else SLICES))
+    print(text)
+    if not quick:
+        PAGE.write_text(text, "utf-8")
+    return text
+
+
+def _told(player: Player) -> Player:
+    print(f"{player.name}: {player.absent or 'played'}", file=sys.stderr, flush=True)
+    return player
+
+
+def page(size: tasks.Size, changed: list[Player], odd: list[Player], fast: str) -> str:
+    """Return the whole page."""
+    intro = INTRODUCTION.format(
+        machine=machine(),
+        versions=rivals.versions("river", "scikit-learn", "pyod", "frouros"),
+        load=os.getloadavg()[0],
+        after=size.after,
+        streams=size.streams,
+        pane=25,
+    )
+    parts = [intro]
+    for task in changed[0].found:
+        parts.append(f"## Change: {task}\n\n{table.changes(changed, task)}\n")
+    parts.append(f"## Oddness: a class that the reference never had\n\n{table.oddness(odd)}\n")
+    parts.append(f"## Speed\n\n{fast}\n")
+    losses = "\n".join(f"- {line}" for line in table.losses(changed, odd))
+    return "\n".join([*parts, f"## Where Interlock loses\n\n{losses}\n"])
+
+
+def speed(events: int, slices: int) -> str:
+    """Return the table of ratios."""
+    return table.markdown(
+        ["what", "measured", "target"], [[one.what, one.figure, one.target] for one in speeds(events, slices)]
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,114 @@
+"""Interlock's own detectors on the same arrays: what `interlock fit` learns, the evidence of drift, the OOD score."""
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from benchmarks.evidence.drift import step
+from benchmarks.league.rivals import FEATURES
+from benchmarks.tables import fitted, frame, named, read, scores
+from interlock.detectors.drift import Design, DriftDetector
+from interlock.streams.drift_bins import DriftStream
+from interlock.streams.fit_drift import category_stream, number_stream
+
+Floats = np.ndarray
+
+PANE = 25
+"""Events of a pane: what is judged at once."""
+DISTINCT = 8
+"""A stream of at most so many values is one of categories."""
+LEAST_ROWS = 20
+"""Sets of the league are smaller than any reference may be; the learning is the same."""
+
+THRESHOLDS = {"Interlock drift C=3.3e4": 3.3e4, "Interlock drift C=1e6": 1e6}
+"""C, the bound on mean panes to a false alarm: 800,000 events with panes of 25, and 25 million."""
+
+
+class Drift:
+    """The drift detectors of S streams of F features each; one alarms when the mean of M over its features reaches C."""
+
+    def __init__(self, history: Floats, threshold: float) -> None:
+        """Learn the bins from histories float64[S, F, n]."""
+        self._shape, self._threshold = history.shape[:2], threshold
+        self.streams = [learned(values) for values in history.reshape(-1, history.shape[2])]
+        self.detector = DriftDetector([Design.of(stream.bins) for stream in self.streams], 1)
+
+    def alarms(self, values: Floats, *, once: bool) -> list[list[int]]:
+        """Return at which events float64[S, F, n] each stream alarms; evidence starts anew after each, or `once` ends it."""
+        codes = self.codes(values)
+        found: list[list[int]] = [[] for _ in values]
+        for end in range(PANE, values.shape[2] + 1, PANE):
+            m = step(self.detector, codes[:, end - PANE : end]).reshape(self._shape).mean(axis=1)
+            hit = np.flatnonzero(m >= self._threshold)
+            for stream in hit.tolist():
+                found[stream].append(end)
+            again = (hit[:, None] * self._shape[1] + np.arange(self._shape[1])).reshape(-1)
+            if len(again):
+                self.detector.restart(np.zeros(len(again), np.int64), again)
+            if once and all(found):
+                break
+        return found
+
+    def codes(self, values: Floats) -> np.ndarray:
+        """Return the bins of values, uint8[S * F, n]."""
+        flat = values.reshape(-1, values.shape[2])
+        return np.stack([_codes(stream, row) for stream, row in zip(self.streams, flat, strict=True)])
+
+
+def learned(values: Floats) -> DriftStream:
+    """Return the stream of a history float64[n]: of numbers, or of few values as categories."""
+    kinds = np.unique(values)
+    if len(kinds) > DISTINCT:
+        return number_stream("x", values, None)
+    codes = np.searchsorted(kinds, values).astype(np.int32)
+    return category_stream("x", codes, [str(kind) for kind in kinds.tolist()], None)
+
+
+def _codes(stream: DriftStream, values: Floats) -> np.ndarray:
+    if stream.range is not None:
+        return stream.of_numbers(values)
+    kinds = [float(kind) for kind in stream.values]
+    return stream.of_vocabulary(stream.values)[np.searchsorted(kinds, values)]
+
+
+def drift(name: str, task: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return the false alarms and the delays of each change, as `rivals.alarms` does."""
+    made = Drift(task["history"], THRESHOLDS[name])
+    false = sum(len(one) for one in made.alarms(task["quiet"], once=False))
+    state, found = made.detector.snapshot(), {}
+    for change in (key for key in task if key.startswith("after/")):
+        made.detector.restore(state)
+        found[change] = np.array([one[0] if one else np.inf for one in made.alarms(task[change], once=True)])
+    return found | {"false": np.array([false, float(len(task["quiet"]) * task["quiet"].shape[2])])}
+
+
+def odd(splits: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return the OOD scores of each split."""
+    keys = [name.removesuffix("/test") for name in splits if name.endswith("/test")]
+    learned_of = {key: fitted(named(splits[f"{key}/reference"]), least=LEAST_ROWS) for key in keys}
+    return {key: scores(learned_of[key], named(splits[f"{key}/test"])) for key in keys}
+
+
+def drift_cost(events: int) -> float:
+    """Return the microseconds that an event of FEATURES numbers takes: bins, counts and evidence, panes of PANE events."""
+    rng = np.random.default_rng(9)
+    made = Drift(rng.standard_normal((1, FEATURES, 20_000)), np.inf)
+    values = rng.standard_normal((1, FEATURES, events))
+    start = time.perf_counter()
+    made.alarms(values, once=False)
+    return (time.perf_counter() - start) / events * 1e6
+
+
+def odd_cost(events: int) -> tuple[float, float]:
+    """Return the microseconds to score an event of FEATURES numbers, and to score it and name its reason."""
+    rng = np.random.default_rng(9)
+    reference = fitted(named(rng.standard_normal((20_000, FEATURES))))
+    batch = read(reference, frame(named(rng.standard_normal((events, FEATURES)))))
+    took = []
+    for rows in (np.zeros(0, np.intp), np.arange(events)):
+        start = time.perf_counter()
+        reference.ood.score(batch.numbers, batch.categories)
+        reference.ood.reasons(batch.numbers, batch.categories, rows)
+        took.append((time.perf_counter() - start) / events * 1e6)
+    return took[0], took[1]

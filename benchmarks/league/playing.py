@@ -1,0 +1,115 @@
+"""Everyone on every task: figures, or why there are none."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from benchmarks.league import ours, rivals, tasks, venvs
+from benchmarks.league.tasks import Size, Task
+from benchmarks.league.venvs import AbsentError
+
+Floats = np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How a detector of change did on one task: false alarms per 100,000 events, and by change the delays float64[S]."""
+
+    false: float
+    delays: Mapping[str, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """A detector with its settings, in words; by task how it did, by set its AUROC; its cost in µs; why it is absent."""
+
+    name: str
+    settings: str
+    found: Mapping[str, Found] = field(default_factory=dict)
+    auroc: Mapping[str, float] = field(default_factory=dict)
+    cost: float = np.nan
+    absent: str = ""
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is Interlock's."""
+        return self.name.startswith("Interlock")
+
+
+Apart = Callable[[str], str | None]
+"""The package whose venv a rival runs in; None: here."""
+
+
+def apart(name: str) -> str | None:
+    """Return the package of rivals that are installed apart."""
+    return next((package for package in ("frouros", "pyod") if name.lower().startswith(package)), None)
+
+
+def change_tasks(size: Size) -> dict[str, Task]:
+    """Return the tasks of detectors of change."""
+    fewer, fewest = size.smaller(20, 10_000), size.smaller(10, 5_000)
+    made = {"normal numbers": tasks.gaussian(size), "SEA, errors of a classifier": tasks.sea(fewer)}
+    return made | {"RandomRBF, 10 features": tasks.rbf(fewest), "waveform, 21 features": tasks.waves(fewest)}
+
+
+def detectors(size: Size, events: int, *, venv: bool) -> Iterator[Player]:
+    """Yield the detectors of change; those with a venv of their own only if `venv`. `events` are timed."""
+    played = change_tasks(size)
+    for name, threshold in ours.THRESHOLDS.items():
+        words = f"C = {threshold:g}, panes of {ours.PANE}"
+        found = {task: _found(ours.drift(name, data)) for task, data in played.items()}
+        yield Player(name, words, found, cost=ours.drift_cost(events))
+    for name, (words, _, _) in rivals.DRIFT.items():
+        yield _rival(Player(name, words), played, events, venv=venv)
+
+
+def _rival(player: Player, played: Mapping[str, Task], events: int, *, venv: bool) -> Player:
+    try:
+        said = {task: _said(player.name, data, events, venv=venv) for task, data in played.items()}
+    except AbsentError as error:
+        return replace(player, absent=str(error))
+    cost = float(next(iter(said.values()))["cost"])
+    return replace(player, found={task: _found(one) for task, one in said.items()}, cost=cost)
+
+
+def _said(name: str, data: Mapping[str, Floats], events: int, *, venv: bool) -> dict[str, Floats]:
+    package = apart(name)
+    if package is None:
+        return rivals.run(name, data, events)
+    if not venv:
+        raise AbsentError("not asked for")
+    return venvs.run(package, name, data, events)
+
+
+def _found(said: Mapping[str, Floats]) -> Found:
+    false, seen = said["false"].tolist()
+    delays = {name.removeprefix("after/"): said[name] for name in said if name.startswith("after/")}
+    return Found(false / seen * 1e5, delays)
+
+
+def scorers(seeds: int, events: int, *, venv: bool) -> Iterator[Player]:
+    """Yield the scores of oddness, as `detectors` does."""
+    sets = tasks.odd_sets(seeds)
+    splits = {f"{name}/{key}": values for name, parts in sets.items() for key, values in parts.items()}
+    yield Player(
+        "Interlock OOD score", "defaults", auroc=_aurocs(ours.odd(splits), splits), cost=ours.odd_cost(events)[0]
+    )
+    for name, (words, _) in rivals.ODD.items():
+        try:
+            said = _said(name, splits, events, venv=venv)
+        except AbsentError as error:
+            yield Player(name, words, absent=str(error))
+            continue
+        yield Player(name, words, auroc=_aurocs(said, splits), cost=float(said["cost"]))
+
+
+def _aurocs(said: Mapping[str, Floats], splits: Mapping[str, Floats]) -> dict[str, float]:
+    """Return the mean AUROC of each set over its splits."""
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - a package of developers
+
+    found: dict[str, list[float]] = {}
+    for key, values in said.items():
+        if key != "cost":
+            found.setdefault(key.split("/")[0], []).append(roc_auc_score(splits[f"{key}/odd"], values))
+    return {name: float(np.mean(values)) for name, values in found.items()}

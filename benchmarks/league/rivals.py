@@ -1,0 +1,219 @@
+"""Detectors of other libraries, on arrays: imported where the library is, or run in a process of its own.
+
+`python rivals.py NAME IN.npz OUT.npz` does the latter, so this file imports numpy and, inside functions, one library.
+"""
+
+import math
+import pickle
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Floats = np.ndarray
+Step = Callable[[float], bool]
+
+FEATURES = 20
+"""Features of an event whose cost is timed."""
+
+
+class Watch:
+    """A detector of one stream: `update` says whether it detects; `copy` is one in the same state."""
+
+    def __init__(self, made: Any, *, resets: bool, shift: float = 0.0) -> None:
+        """Take a library's detector; `resets`: it must be told to after a detection. `shift` is added to each value."""
+        self.made, self.resets, self.shift = made, resets, shift
+
+    def update(self, value: float) -> bool:
+        """Take in a value."""
+        if self.resets:
+            self.made.update(value=value + self.shift)
+            hit = bool(self.made.status["drift"])
+            if hit:
+                self.made.reset()
+            return hit
+        self.made.update(value)
+        return bool(self.made.drift_detected)
+
+    def copy(self) -> "Watch":
+        """Return a detector in the same state."""
+        return Watch(pickle.loads(pickle.dumps(self.made)), resets=self.resets, shift=self.shift)  # noqa: S301 - its own
+
+
+def river(name: str, **params: Any) -> Callable[[], Watch]:
+    """Return what makes a detector of River."""
+
+    def make() -> Watch:
+        from river import drift  # noqa: PLC0415 - only where it is asked for
+
+        return Watch(getattr(drift, name)(**params), resets=False)
+
+    return make
+
+
+def frouros(name: str, **params: Any) -> Callable[[], Watch]:
+    """Return what makes a detector of frouros; its ADWIN refuses sums below zero, so 10 is added to each value."""
+
+    def make() -> Watch:
+        from frouros.detectors import concept_drift  # noqa: PLC0415
+
+        config = getattr(concept_drift, f"{name}Config")(**params)
+        return Watch(getattr(concept_drift, name)(config=config), resets=True, shift=10.0)
+
+    return make
+
+
+DRIFT: dict[str, tuple[str, Callable[[], Watch], int]] = {
+    "River ADWIN": ("delta .002 (default)", river("ADWIN"), 1000),
+    "River ADWIN 1e-5": ("delta 1e-5", river("ADWIN", delta=1e-5), 1000),
+    "River PageHinkley": ("defaults: threshold 50", river("PageHinkley"), 1000),
+    "River KSWIN": ("defaults: alpha .005, window 100", river("KSWIN", seed=1), 3),
+    "frouros ADWIN": ("delta .002 (default)", frouros("ADWIN"), 4),
+    "frouros PageHinkley": ("defaults: lambda 50", frouros("PageHinkley"), 20),
+    "frouros KSWIN": ("defaults: alpha 1e-4, window 100", frouros("KSWIN", seed=1), 3),
+}
+"""Detectors of change: settings in words, what makes one, and how many streams its speed lets it watch."""
+
+
+def alarms(make: Callable[[], Watch], task: Mapping[str, Floats], most: int) -> dict[str, Floats]:
+    """Return the false alarms of a detector, and the delays of each change, inf where it was missed.
+
+    `task` has `history` and `quiet`, float64[S, F, n], and changes `after/NAME`; an alarm of any of F features is one. What
+    is learnt from the history counts nowhere; alarms in `quiet` are false.
+    """
+    streams = min(most, len(task["history"]))
+    found: dict[str, list[float]] = {name: [] for name in task if name.startswith("after/")}
+    false = 0
+    for s in range(streams):
+        watches = [make() for _ in task["history"][s]]
+        _feed(watches, task["history"][s])
+        false += len(_feed(watches, task["quiet"][s]))
+        for name, delays in found.items():
+            delays.append(_first([one.copy() for one in watches], task[name][s]))
+    seen = float(streams * task["quiet"].shape[2])
+    return {name: np.array(delays) for name, delays in found.items()} | {"false": np.array([false, seen])}
+
+
+def _feed(watches: Sequence[Watch], values: Floats) -> set[int]:
+    hits = set()
+    for watch, row in zip(watches, values.tolist(), strict=True):
+        hits |= {place for place, value in enumerate(row) if watch.update(value)}
+    return hits
+
+
+def _first(watches: Sequence[Watch], values: Floats) -> float:
+    """Return after how many events one of them detects."""
+    for place, event in enumerate(values.T.tolist()):
+        if any([watch.update(value) for watch, value in zip(watches, event, strict=True)]):  # noqa: C419 - all see it
+            return place + 1.0
+    return math.inf
+
+
+def cost(make: Callable[[], Watch], events: int) -> float:
+    """Return the microseconds that an event of FEATURES numbers takes."""
+    values = np.random.default_rng(9).standard_normal((events, FEATURES)).tolist()
+    watches = [make() for _ in range(FEATURES)]
+    start = time.perf_counter()
+    for event in values:
+        for watch, value in zip(watches, event, strict=True):
+            watch.update(value)
+    return (time.perf_counter() - start) / events * 1e6
+
+
+# -- oddness --------------------------------------------------------------------------------------------------------------
+
+
+def forest(reference: Floats, test: Floats, seed: int) -> Floats:
+    """Score by scikit-learn's IsolationForest of 100 trees."""
+    from sklearn.ensemble import IsolationForest  # noqa: PLC0415
+
+    return -np.asarray(IsolationForest(n_estimators=100, random_state=seed).fit(reference).score_samples(test))
+
+
+def trees(count: int) -> Callable[[Floats, Floats, int], Floats]:
+    """Return a scorer by River's half-space trees; each feature is scaled to [0, 1] by the reference, as they ask."""
+
+    def score(reference: Floats, test: Floats, seed: int) -> Floats:
+        from river import anomaly  # noqa: PLC0415
+
+        low, span = reference.min(axis=0), np.maximum(np.ptp(reference, axis=0), 1e-12)
+        made = anomaly.HalfSpaceTrees(n_trees=count, window_size=min(250, len(reference)), seed=seed)
+        for row in ((reference - low) / span).tolist():
+            made.learn_one(dict(enumerate(row)))
+        return np.array([made.score_one(dict(enumerate(row))) for row in ((test - low) / span).tolist()])
+
+    return score
+
+
+def pyod(module: str, name: str) -> Callable[[Floats, Floats, int], Floats]:
+    """Return a scorer of PyOD by its defaults."""
+
+    def score(reference: Floats, test: Floats, seed: int) -> Floats:
+        from importlib import import_module  # noqa: PLC0415
+
+        given = {"random_state": seed} if name == "IForest" else {}
+        made = getattr(import_module(f"pyod.models.{module}"), name)(**given)
+        made.fit(reference)
+        return np.asarray(made.decision_function(test))
+
+    return score
+
+
+ODD: dict[str, tuple[str, Callable[[Floats, Floats, int], Floats]]] = {
+    "scikit-learn IsolationForest": ("100 trees", forest),
+    "River HalfSpaceTrees(10)": ("10 trees, scaled, window 250", trees(10)),
+    "River HalfSpaceTrees(25)": ("25 trees, scaled, window 250", trees(25)),
+    "PyOD ECOD": ("defaults", pyod("ecod", "ECOD")),
+    "PyOD HBOS": ("defaults", pyod("hbos", "HBOS")),
+    "PyOD IForest": ("defaults", pyod("iforest", "IForest")),
+}
+"""Scores of oddness: settings in words, and reference, test, seed -> scores float64[n], odd ones high."""
+
+
+def scored(score: Callable[[Floats, Floats, int], Floats], splits: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return the scores of each split `KEY/reference`, `KEY/test`; the n-th split has seed n."""
+    keys = [name.removesuffix("/test") for name in splits if name.endswith("/test")]
+    return {key: score(splits[f"{key}/reference"], splits[f"{key}/test"], n) for n, key in enumerate(keys)}
+
+
+def scoring_cost(score: Callable[[Floats, Floats, int], Floats], events: int) -> float:
+    """Return the microseconds to score an event of FEATURES numbers, learning aside; `events` at once."""
+    rng = np.random.default_rng(9)
+    reference, test = rng.standard_normal((2000, FEATURES)), rng.standard_normal((events, FEATURES))
+    took = []
+    for rows in (test[:1], test):
+        start = time.perf_counter()
+        score(reference, rows, 1)
+        took.append(time.perf_counter() - start)
+    return (took[1] - took[0]) / (events - 1) * 1e6
+
+
+def run(name: str, data: Mapping[str, Floats], events: int) -> dict[str, Floats]:
+    """Return what a rival says of a task or of splits, and `cost`, microseconds an event (`events` are timed)."""
+    if name in DRIFT:
+        _, make, most = DRIFT[name]
+        return alarms(make, data, most) | {"cost": np.array(cost(make, events if most > 10 else 100))}  # noqa: PLR2004
+    _, score = ODD[name]
+    return scored(score, data) | {"cost": np.array(scoring_cost(score, events))}
+
+
+def versions(*packages: str) -> str:
+    """Return the versions of these packages, as far as they are installed."""
+    found = []
+    for package in packages:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+if __name__ == "__main__":
+    rival, given, written, timed = sys.argv[1:]
+    with np.load(Path(given)) as arrays:
+        said = run(rival, dict(arrays), int(timed))
+    np.savez(Path(written), **said)
