@@ -14,8 +14,9 @@ from benchmarks.league.playing import Player, detectors, scorers
 from benchmarks.league.speed import SLICES, speeds
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "detectors.md"
-SEEDS, EVENTS = 5, 100_000
-QUICK_EVENTS, QUICK_SLICES = 500, 100
+SPLITS, EVENTS = (5, 100), 100_000
+"""Seeds of each set, and its splits at most; events that are timed."""
+QUICK_SPLITS, QUICK_EVENTS, QUICK_SLICES = (1, 1), 200, 100
 
 INTRODUCTION = """# Detectors, side by side
 
@@ -37,7 +38,7 @@ def main(options: Collection[str]) -> str:
     quick, venv = "--quick" in options, "--here" not in options
     size, events = (tasks.QUICK, QUICK_EVENTS) if quick else (tasks.FULL, EVENTS)
     changed = [_told(player) for player in detectors(size, events, venv=venv)]
-    odd = [_told(player) for player in scorers(1 if quick else SEEDS, events, venv=venv)]
+    odd = [_told(player) for player in scorers(QUICK_SPLITS if quick else SPLITS, events, venv=venv)]
     text = page(size, changed, odd, speed(events, QUICK_SLICES if quick else SLICES))
     print(text)
     if not quick:
@@ -60,9 +61,7 @@ def page(size: tasks.Size, changed: list[Player], odd: list[Player], fast: str) 
         streams=size.streams,
         pane=25,
     )
-    parts = [intro]
-    for task in changed[0].found:
-        parts.append(f"## Change: {task}\n\n{table.changes(changed, task)}\n")
+    parts = [intro, *(f"## Change: {task}\n\n{table.changes(changed, task)}\n" for task in changed[0].found)]
     parts.append(f"## Oddness: a class that the reference never had\n\n{table.oddness(odd)}\n")
     parts.append(f"## Speed\n\n{fast}\n")
     losses = "\n".join(f"- {line}" for line in table.losses(changed, odd))

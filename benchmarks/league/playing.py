@@ -66,7 +66,10 @@ def detectors(size: Size, events: int, *, venv: bool) -> Iterator[Player]:
 
 def _rival(player: Player, played: Mapping[str, Task], events: int, *, venv: bool) -> Player:
     try:
-        said = {task: _said(player.name, data, events, venv=venv) for task, data in played.items()}
+        said = {
+            task: _said(player.name, data, 0 if place else events, venv=venv)
+            for place, (task, data) in enumerate(played.items())
+        }
     except AbsentError as error:
         return replace(player, absent=str(error))
     cost = float(next(iter(said.values()))["cost"])
@@ -88,9 +91,9 @@ def _found(said: Mapping[str, Floats]) -> Found:
     return Found(false / seen * 1e5, delays)
 
 
-def scorers(seeds: int, events: int, *, venv: bool) -> Iterator[Player]:
-    """Yield the scores of oddness, as `detectors` does."""
-    sets = tasks.odd_sets(seeds)
+def scorers(splits_of: tuple[int, int], events: int, *, venv: bool) -> Iterator[Player]:
+    """Yield the scores of oddness, as `detectors` does; `splits_of` are seeds, and the most splits of a set."""
+    sets = tasks.odd_sets(*splits_of)
     splits = {f"{name}/{key}": values for name, parts in sets.items() for key, values in parts.items()}
     yield Player(
         "Interlock OOD score", "defaults", auroc=_aurocs(ours.odd(splits), splits), cost=ours.odd_cost(events)[0]

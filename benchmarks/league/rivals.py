@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 
 Floats = np.ndarray
-Step = Callable[[float], bool]
+Score = Callable[[Floats], Floats]
+"""Events float64[n, F] -> scores float64[n], odd ones high."""
+Fit = Callable[[Floats, int], Score]
+"""A reference float64[n, F] and a seed -> a score."""
+
+WARM = 150
+"""Values that each detector has seen before it is timed: KSWIN does nothing until its window is full."""
 
 FEATURES = 20
 """Features of an event whose cost is timed."""
@@ -78,6 +84,9 @@ DRIFT: dict[str, tuple[str, Callable[[], Watch], int]] = {
 }
 """Detectors of change: settings in words, what makes one, and how many streams its speed lets it watch."""
 
+SLOW = 10
+"""A rival that watches fewer streams than this takes long."""
+
 
 def alarms(make: Callable[[], Watch], task: Mapping[str, Floats], most: int) -> dict[str, Floats]:
     """Return the false alarms of a detector, and the delays of each change, inf where it was missed.
@@ -117,53 +126,55 @@ def cost(make: Callable[[], Watch], events: int) -> float:
     """Return the microseconds that an event of FEATURES numbers takes."""
     values = np.random.default_rng(9).standard_normal((events, FEATURES)).tolist()
     watches = [make() for _ in range(FEATURES)]
-    start = time.perf_counter()
+    for watch in watches:
+        _feed([watch], np.random.default_rng(8).standard_normal((1, WARM)))
+    start = time.process_time()
     for event in values:
         for watch, value in zip(watches, event, strict=True):
             watch.update(value)
-    return (time.perf_counter() - start) / events * 1e6
+    return (time.process_time() - start) / events * 1e6
 
 
 # -- oddness --------------------------------------------------------------------------------------------------------------
 
 
-def forest(reference: Floats, test: Floats, seed: int) -> Floats:
-    """Score by scikit-learn's IsolationForest of 100 trees."""
+def forest(reference: Floats, seed: int) -> Score:
+    """Fit scikit-learn's IsolationForest of 100 trees."""
     from sklearn.ensemble import IsolationForest  # noqa: PLC0415
 
-    return -np.asarray(IsolationForest(n_estimators=100, random_state=seed).fit(reference).score_samples(test))
+    made = IsolationForest(n_estimators=100, random_state=seed).fit(reference)
+    return lambda test: -np.asarray(made.score_samples(test))
 
 
-def trees(count: int) -> Callable[[Floats, Floats, int], Floats]:
-    """Return a scorer by River's half-space trees; each feature is scaled to [0, 1] by the reference, as they ask."""
+def trees(count: int) -> Fit:
+    """Return what fits River's half-space trees; each feature is scaled to [0, 1] by the reference, as they ask."""
 
-    def score(reference: Floats, test: Floats, seed: int) -> Floats:
+    def fit(reference: Floats, seed: int) -> Score:
         from river import anomaly  # noqa: PLC0415
 
         low, span = reference.min(axis=0), np.maximum(np.ptp(reference, axis=0), 1e-12)
         made = anomaly.HalfSpaceTrees(n_trees=count, window_size=min(250, len(reference)), seed=seed)
         for row in ((reference - low) / span).tolist():
             made.learn_one(dict(enumerate(row)))
-        return np.array([made.score_one(dict(enumerate(row))) for row in ((test - low) / span).tolist()])
+        return lambda test: np.array([made.score_one(dict(enumerate(row))) for row in ((test - low) / span).tolist()])
 
-    return score
+    return fit
 
 
-def pyod(module: str, name: str) -> Callable[[Floats, Floats, int], Floats]:
-    """Return a scorer of PyOD by its defaults."""
+def pyod(module: str, name: str) -> Fit:
+    """Return what fits a detector of PyOD by its defaults."""
 
-    def score(reference: Floats, test: Floats, seed: int) -> Floats:
+    def fit(reference: Floats, seed: int) -> Score:
         from importlib import import_module  # noqa: PLC0415
 
         given = {"random_state": seed} if name == "IForest" else {}
-        made = getattr(import_module(f"pyod.models.{module}"), name)(**given)
-        made.fit(reference)
-        return np.asarray(made.decision_function(test))
+        made = getattr(import_module(f"pyod.models.{module}"), name)(**given).fit(reference)
+        return lambda test: np.asarray(made.decision_function(test))
 
-    return score
+    return fit
 
 
-ODD: dict[str, tuple[str, Callable[[Floats, Floats, int], Floats]]] = {
+ODD: dict[str, tuple[str, Fit]] = {
     "scikit-learn IsolationForest": ("100 trees", forest),
     "River HalfSpaceTrees(10)": ("10 trees, scaled, window 250", trees(10)),
     "River HalfSpaceTrees(25)": ("25 trees, scaled, window 250", trees(25)),
@@ -171,34 +182,51 @@ ODD: dict[str, tuple[str, Callable[[Floats, Floats, int], Floats]]] = {
     "PyOD HBOS": ("defaults", pyod("hbos", "HBOS")),
     "PyOD IForest": ("defaults", pyod("iforest", "IForest")),
 }
-"""Scores of oddness: settings in words, and reference, test, seed -> scores float64[n], odd ones high."""
+"""Scores of oddness: settings in words, and what fits one."""
 
 
-def scored(score: Callable[[Floats, Floats, int], Floats], splits: Mapping[str, Floats]) -> dict[str, Floats]:
+def scored(fit: Fit, splits: Mapping[str, Floats]) -> dict[str, Floats]:
     """Return the scores of each split `KEY/reference`, `KEY/test`; the n-th split has seed n."""
     keys = [name.removesuffix("/test") for name in splits if name.endswith("/test")]
-    return {key: score(splits[f"{key}/reference"], splits[f"{key}/test"], n) for n, key in enumerate(keys)}
+    return {key: fit(splits[f"{key}/reference"], n)(splits[f"{key}/test"]) for n, key in enumerate(keys)}
 
 
-def scoring_cost(score: Callable[[Floats, Floats, int], Floats], events: int) -> float:
-    """Return the microseconds to score an event of FEATURES numbers, learning aside; `events` at once."""
+def scoring_cost(fit: Fit, events: int) -> float:
+    """Return the microseconds to score an event of FEATURES numbers, `events` of them at once, fitting aside."""
     rng = np.random.default_rng(9)
-    reference, test = rng.standard_normal((2000, FEATURES)), rng.standard_normal((events, FEATURES))
-    took = []
-    for rows in (test[:1], test):
-        start = time.perf_counter()
-        score(reference, rows, 1)
-        took.append(time.perf_counter() - start)
-    return (took[1] - took[0]) / (events - 1) * 1e6
+    score, test = fit(rng.standard_normal((2000, FEATURES)), 1), rng.standard_normal((events, FEATURES))
+    start = time.process_time()
+    score(test)
+    return (time.process_time() - start) / events * 1e6
+
+
+def trees_cost(events: int) -> tuple[float, float]:
+    """Return the microseconds in which River's half-space trees, 10 of them, score an event, and score and learn it."""
+    from river import anomaly  # noqa: PLC0415
+
+    made = anomaly.HalfSpaceTrees(n_trees=10, seed=1)
+    rows = [dict(enumerate(row)) for row in np.random.default_rng(9).random((events + 300, FEATURES)).tolist()]
+    for row in rows[:300]:
+        made.learn_one(row)
+    marks = [time.process_time()]
+    for row in rows[300:]:
+        made.score_one(row)
+    marks.append(time.process_time())
+    for row in rows[300:]:
+        made.score_one(row)
+        made.learn_one(row)
+    marks.append(time.process_time())
+    return (marks[1] - marks[0]) / events * 1e6, (marks[2] - marks[1]) / events * 1e6
 
 
 def run(name: str, data: Mapping[str, Floats], events: int) -> dict[str, Floats]:
-    """Return what a rival says of a task or of splits, and `cost`, microseconds an event (`events` are timed)."""
-    if name in DRIFT:
-        _, make, most = DRIFT[name]
-        return alarms(make, data, most) | {"cost": np.array(cost(make, events if most > 10 else 100))}  # noqa: PLR2004
-    _, score = ODD[name]
-    return scored(score, data) | {"cost": np.array(scoring_cost(score, events))}
+    """Return what a rival says of a task or of splits, and `cost`, microseconds an event; NaN if no `events` are to be timed."""
+    if name in ODD:
+        _, fit = ODD[name]
+        return scored(fit, data) | {"cost": np.array(scoring_cost(fit, min(events, 5000)))}
+    _, make, most = DRIFT[name]
+    timed = min(events, 20_000 if most > SLOW else 100)
+    return alarms(make, data, most) | {"cost": np.array(cost(make, timed) if timed else np.nan)}
 
 
 def versions(*packages: str) -> str:

@@ -78,20 +78,20 @@ def _median(found: Found, change: str) -> float:
 
 
 def _slower(players: Sequence[Player]) -> Iterator[str]:
-    """Yield changes that a rival finds sooner than our fastest, with the false alarms of both."""
+    """Yield changes that rivals find sooner than our fastest, with the false alarms of all of them."""
     here = [player for player in players if player.found]
     for task in here[0].found:
         for change in here[0].found[task].delays:
             best = min((p for p in here if p.ours), key=lambda p: _median(p.found[task], change))
-            own = _median(best.found[task], change)
-            for rival in (p for p in here if not p.ours):
-                theirs = _median(rival.found[task], change)
-                if theirs * SAME < own:
-                    alarms = f"{_rate(rival.found[task].false)} against {_rate(best.found[task].false)}"
-                    yield (
-                        f"{task}, {change}: {rival.name} finds it after {_events(theirs)} events (median), {best.name} after "
-                        f"{_events(own)}; false alarms per 100,000 events: {alarms}."
-                    )
+            sooner = [p for p in here if _median(p.found[task], change) * SAME < _median(best.found[task], change)]
+            if sooner:
+                told = "; ".join(_told(one, task, change) for one in (best, *sooner))
+                yield f"{task}, {change}, median events (false alarms per 100,000): {told}."
+
+
+def _told(player: Player, task: str, change: str) -> str:
+    found = player.found[task]
+    return f"{player.name} {_events(_median(found, change))} ({_rate(found.false)})"
 
 
 def _blunter(players: Sequence[Player]) -> Iterator[str]:
@@ -106,6 +106,6 @@ def _blunter(players: Sequence[Player]) -> Iterator[str]:
 
 def _dearer(players: Sequence[Player]) -> Iterator[str]:
     own = min((p.cost for p in players if p.ours and not p.absent), default=np.inf)
-    for rival in players:
-        if not rival.ours and rival.cost * SAME < own:
-            yield f"{rival.name} takes {_micro(rival.cost)} µs an event of 20 features, Interlock {_micro(own)}."
+    cheaper = [f"{p.name} {_micro(p.cost)}" for p in players if not p.ours and p.cost * SAME < own]
+    if cheaper:
+        yield f"Cost, µs an event of 20 features: Interlock {_micro(own)}, {', '.join(cheaper)}."
