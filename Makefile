@@ -6,10 +6,10 @@ REPORTS := build/reports
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-offline test bench evidence fmt check lock clean
+.PHONY: help setup demo demo-offline test bench bench-detectors evidence fmt check lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.interlock ## create .venv and install what requirements.lock pins
 
@@ -47,6 +47,9 @@ test: check ## everything: checks, unit, statistical and integration tests
 
 bench: setup ## the benchmarks, with the machine they ran on
 	$(BIN)/python -m benchmarks
+
+bench-detectors: setup ## Interlock's detectors beside River's, PyOD's and others', into docs/detectors.md
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.league
 
 evidence: setup ## measure every acceptance test in full, into docs/evidence.md; takes a while
 	$(BIN)/python -m benchmarks.evidence

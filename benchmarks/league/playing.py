@@ -43,7 +43,7 @@ Apart = Callable[[str], str | None]
 
 def apart(name: str) -> str | None:
     """Return the package of rivals that are installed apart."""
-    return next((package for package in ("frouros", "pyod") if name.lower().startswith(package)), None)
+    return next((package for package in ("frouros", "pyod", "whylogs") if name.lower().startswith(package)), None)
 
 
 def change_tasks(size: Size) -> dict[str, Task]:

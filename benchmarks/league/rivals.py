@@ -20,8 +20,11 @@ Score = Callable[[Floats], Floats]
 Fit = Callable[[Floats, int], Score]
 """A reference float64[n, F] and a seed -> a score."""
 
-WARM = 150
+WARM = 200
 """Values that each detector has seen before it is timed: KSWIN does nothing until its window is full."""
+
+BATCH = 500
+"""Events that whylogs profiles at once."""
 
 FEATURES = 20
 """Features of an event whose cost is timed."""
@@ -33,6 +36,11 @@ class Watch:
     def __init__(self, made: Any, *, resets: bool, shift: float = 0.0) -> None:
         """Take a library's detector; `resets`: it must be told to after a detection. `shift` is added to each value."""
         self.made, self.resets, self.shift = made, resets, shift
+
+    def learn(self, values: Floats) -> None:
+        """Take in a history float64[n]; what it detects there does not count."""
+        for value in values.tolist():
+            self.update(value)
 
     def update(self, value: float) -> bool:
         """Take in a value."""
@@ -48,6 +56,40 @@ class Watch:
     def copy(self) -> "Watch":
         """Return a detector in the same state."""
         return Watch(pickle.loads(pickle.dumps(self.made)), resets=self.resets, shift=self.shift)  # noqa: S301 - its own
+
+
+class Profiles(Watch):
+    """whylogs: each BATCH of values has a profile, which is compared with that of the history by its KS test."""
+
+    def __init__(self, reference: Any = None) -> None:
+        """Start without a history, or with its profile."""
+        self.reference, self.batch = reference, list[float]()
+
+    def learn(self, values: Floats) -> None:
+        """Take in a history."""
+        self.reference = self._profile(values)
+
+    def update(self, value: float) -> bool:
+        """Take in a value; a batch is drift where its p-value is below the library's own threshold, .05."""
+        from whylogs.viz.drift.column_drift_algorithms import KS  # noqa: PLC0415
+
+        self.batch.append(value)
+        if len(self.batch) < BATCH:
+            return False
+        found = KS().calculate(self._profile(np.array(self.batch)), self.reference, with_thresholds=True)
+        self.batch.clear()
+        return bool(found.drift_category == "DRIFT")
+
+    def copy(self) -> "Profiles":
+        """Return one with the same reference; a change begins with a batch."""
+        return Profiles(self.reference)
+
+    @staticmethod
+    def _profile(values: Floats) -> Any:
+        import pandas as pd  # noqa: PLC0415
+        import whylogs  # noqa: PLC0415
+
+        return whylogs.log(pd.DataFrame({"x": values})).view().get_column("x")
 
 
 def river(name: str, **params: Any) -> Callable[[], Watch]:
@@ -78,14 +120,17 @@ DRIFT: dict[str, tuple[str, Callable[[], Watch], int]] = {
     "River ADWIN 1e-5": ("delta 1e-5", river("ADWIN", delta=1e-5), 1000),
     "River PageHinkley": ("defaults: threshold 50", river("PageHinkley"), 1000),
     "River KSWIN": ("defaults: alpha .005, window 100", river("KSWIN", seed=1), 3),
-    "frouros ADWIN": ("delta .002 (default)", frouros("ADWIN"), 4),
+    "frouros ADWIN": ("delta .002 (default)", frouros("ADWIN"), 10),
     "frouros PageHinkley": ("defaults: lambda 50", frouros("PageHinkley"), 20),
+    "whylogs KS": ("batches of 500 against the history, p < .05 (default)", Profiles, 20),
     "frouros KSWIN": ("defaults: alpha 1e-4, window 100", frouros("KSWIN", seed=1), 3),
 }
 """Detectors of change: settings in words, what makes one, and how many streams its speed lets it watch."""
 
+FAST = 1000
+"""A rival that may watch so many streams watches all, else so many features."""
 SLOW = 10
-"""A rival that watches fewer streams than this takes long."""
+"""A rival that watches fewer than this takes long: it has a window of 100, and need not see all of the history."""
 
 
 def alarms(make: Callable[[], Watch], task: Mapping[str, Floats], most: int) -> dict[str, Floats]:
@@ -94,12 +139,15 @@ def alarms(make: Callable[[], Watch], task: Mapping[str, Floats], most: int) -> 
     `task` has `history` and `quiet`, float64[S, F, n], and changes `after/NAME`; an alarm of any of F features is one. What
     is learnt from the history counts nowhere; alarms in `quiet` are false.
     """
-    streams = min(most, len(task["history"]))
+    streams = (
+        min(max(1, most // task["history"].shape[1]), len(task["history"])) if most < FAST else len(task["history"])
+    )
     found: dict[str, list[float]] = {name: [] for name in task if name.startswith("after/")}
     false = 0
     for s in range(streams):
         watches = [make() for _ in task["history"][s]]
-        _feed(watches, task["history"][s])
+        for watch, row in zip(watches, task["history"][s], strict=True):
+            watch.learn(row[-10 * WARM :] if most < SLOW else row)
         false += len(_feed(watches, task["quiet"][s]))
         for name, delays in found.items():
             delays.append(_first([one.copy() for one in watches], task[name][s]))
@@ -127,7 +175,7 @@ def cost(make: Callable[[], Watch], events: int) -> float:
     values = np.random.default_rng(9).standard_normal((events, FEATURES)).tolist()
     watches = [make() for _ in range(FEATURES)]
     for watch in watches:
-        _feed([watch], np.random.default_rng(8).standard_normal((1, WARM)))
+        watch.learn(np.random.default_rng(8).standard_normal(WARM))
     start = time.process_time()
     for event in values:
         for watch, value in zip(watches, event, strict=True):
@@ -161,14 +209,16 @@ def trees(count: int) -> Fit:
     return fit
 
 
-def pyod(module: str, name: str) -> Fit:
-    """Return what fits a detector of PyOD by its defaults."""
+def pyod(module: str, name: str, *, alone: bool = False) -> Fit:
+    """Return what fits a detector of PyOD by its defaults; `alone`: it scores one event at a time."""
 
     def fit(reference: Floats, seed: int) -> Score:
         from importlib import import_module  # noqa: PLC0415
 
         given = {"random_state": seed} if name == "IForest" else {}
         made = getattr(import_module(f"pyod.models.{module}"), name)(**given).fit(reference)
+        if alone:
+            return lambda test: np.concatenate([made.decision_function(row) for row in test[:, None]])
         return lambda test: np.asarray(made.decision_function(test))
 
     return fit
@@ -178,7 +228,10 @@ ODD: dict[str, tuple[str, Fit]] = {
     "scikit-learn IsolationForest": ("100 trees", forest),
     "River HalfSpaceTrees(10)": ("10 trees, scaled, window 250", trees(10)),
     "River HalfSpaceTrees(25)": ("25 trees, scaled, window 250", trees(25)),
-    "PyOD ECOD": ("defaults", pyod("ecod", "ECOD")),
+    "PyOD ECOD": (
+        "defaults, an event at a time: it is fitted anew on what it scores",
+        pyod("ecod", "ECOD", alone=True),
+    ),
     "PyOD HBOS": ("defaults", pyod("hbos", "HBOS")),
     "PyOD IForest": ("defaults", pyod("iforest", "IForest")),
 }
@@ -223,7 +276,7 @@ def run(name: str, data: Mapping[str, Floats], events: int) -> dict[str, Floats]
     """Return what a rival says of a task or of splits, and `cost`, microseconds an event; NaN if no `events` are to be timed."""
     if name in ODD:
         _, fit = ODD[name]
-        return scored(fit, data) | {"cost": np.array(scoring_cost(fit, min(events, 5000)))}
+        return scored(fit, data) | {"cost": np.array(scoring_cost(fit, min(events, 200 if "ECOD" in name else 5000)))}
     _, make, most = DRIFT[name]
     timed = min(events, 20_000 if most > SLOW else 100)
     return alarms(make, data, most) | {"cost": np.array(cost(make, timed) if timed else np.nan)}

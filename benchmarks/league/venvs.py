@@ -20,6 +20,17 @@ class AbsentError(Exception):
     """A rival that is not here, and why in a few words."""
 
 
+def pinned() -> list[str]:
+    """Return the packages that are installed apart, with their versions."""
+    found = []
+    for path in sorted(HERE.glob("requirements-*.txt")):
+        package = path.stem.removeprefix("requirements-")
+        found += [
+            f"{package} {line.split('==')[1]}" for line in path.read_text().splitlines() if line.startswith(package)
+        ]
+    return found
+
+
 def python(package: str) -> Path:
     """Return the interpreter of a package's venv; it is made if need be.
 
