@@ -11,6 +11,7 @@ from benchmarks.league import rivals
 from benchmarks.tables import fitted, frame, named, paged, scores
 from interlock.policies.load import load_policy
 from interlock.policies.plan import Plan, make_plan
+from interlock.streams.reference import Reference
 
 SETS = {"digits": 0.88, "wine": 0.93, "breast_cancer": 0.85, "iris": 0.93}
 """Sets that ship in scikit-learn's wheel, with the least mean AUROC."""
@@ -109,7 +110,7 @@ def _vendors(rng: np.random.Generator, rows: int) -> list[str]:
     return [f"v{code}" for code in rng.zipf(1.5, rows).tolist()]
 
 
-def _delay(plan: Plan, reference: object, share: float, seed: int) -> float:
+def _delay(plan: Plan, reference: Reference, share: float, seed: int) -> float:
     """Return events until the page, infinite without one, in 15,000 of which `share` have a code that nobody saw."""
     rng = np.random.default_rng(seed)
     vendors = _vendors(rng, 15_000)

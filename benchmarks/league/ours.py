@@ -75,9 +75,9 @@ def learned(values: Floats) -> DriftStream:
 
 def _codes(stream: DriftStream, values: Floats) -> np.ndarray:
     if stream.range is not None:
-        return stream.of_numbers(values)
+        return np.asarray(stream.of_numbers(values))
     kinds = [float(kind) for kind in stream.values]
-    return stream.of_vocabulary(stream.values)[np.searchsorted(kinds, values)]
+    return np.asarray(stream.of_vocabulary(stream.values)[np.searchsorted(kinds, values)])
 
 
 def drift(name: str, task: Mapping[str, Floats]) -> dict[str, Floats]:

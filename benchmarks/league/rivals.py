@@ -201,7 +201,7 @@ def trees(count: int) -> Fit:
         from river import anomaly  # noqa: PLC0415
 
         low, span = reference.min(axis=0), np.maximum(np.ptp(reference, axis=0), 1e-12)
-        made = anomaly.HalfSpaceTrees(n_trees=count, window_size=min(250, len(reference)), seed=seed)
+        made: Any = anomaly.HalfSpaceTrees(n_trees=count, window_size=min(250, len(reference)), seed=seed)
         for row in ((reference - low) / span).tolist():
             made.learn_one(dict(enumerate(row)))
         return lambda test: np.array([made.score_one(dict(enumerate(row))) for row in ((test - low) / span).tolist()])
@@ -257,7 +257,7 @@ def trees_cost(events: int) -> tuple[float, float]:
     """Return the microseconds in which River's half-space trees, 10 of them, score an event, and score and learn it."""
     from river import anomaly  # noqa: PLC0415
 
-    made = anomaly.HalfSpaceTrees(n_trees=10, seed=1)
+    made: Any = anomaly.HalfSpaceTrees(n_trees=10, seed=1)
     rows = [dict(enumerate(row)) for row in np.random.default_rng(9).random((events + 300, FEATURES)).tolist()]
     for row in rows[:300]:
         made.learn_one(row)
@@ -297,4 +297,4 @@ if __name__ == "__main__":
     rival, given, written, timed = sys.argv[1:]
     with np.load(Path(given)) as arrays:
         said = run(rival, dict(arrays), int(timed))
-    np.savez(Path(written), **said)
+    np.savez(Path(written), **said)  # type: ignore[arg-type]

@@ -40,7 +40,7 @@ def python(package: str) -> Path:
     folder, pinned = BUILD / package, HERE / f"requirements-{package}.txt"
     stamp = folder / "installed"
     if not stamp.exists() or stamp.read_text() != pinned.read_text():
-        commands = (
+        commands: tuple[list[str | Path], ...] = (
             [sys.executable, "-m", "venv", "--clear", folder],
             [folder / "bin" / "pip", "install", "-q", "-r", pinned],
         )
@@ -60,7 +60,7 @@ def run(package: str, rival: str, data: Mapping[str, Floats], events: int) -> di
     with TemporaryDirectory() as name:
         given, said = Path(name, "in.npz"), Path(name, "out.npz")
         np.savez(given, **data)  # type: ignore[arg-type]
-        command = [python(package), HERE / "rivals.py", rival, given, said, str(events)]
+        command: list[str | Path] = [python(package), HERE / "rivals.py", rival, given, said, str(events)]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             raise AbsentError("failed: " + (done.stderr.strip().splitlines() or ["without a word"])[-1])
