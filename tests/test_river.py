@@ -153,11 +153,19 @@ def test_a_window_with_few_events_says_nothing_unless_something_is_detected(tmp_
 
 
 def test_each_slice_has_a_detector_of_its_own(tmp_path: Path) -> None:
-    high = amounts(20)
-    event = lambda i: ({"segment": {"tenant": "ab"[i % 2]}, "features": {"amount": high[i] if i % 2 else 5.0}}, None)  # noqa: E731
+    values = [value if i % 3 else 5.0 for i, value in enumerate(amounts(20))]
+    event = lambda i: ({"segment": {"tenant": "abc"[i % 3]}, "features": {"amount": values[i]}}, None)  # noqa: E731
     found = replayed(tmp_path, policy("ADWIN", per="slice"), event, EVENTS)
+    own = [drift.ADWIN() for _ in range(3)]
+    expected = set()
+    for i, value in enumerate(values):
+        own[i % 3].update(value)
+        expected |= {(f"tenant={'abc'[i % 3]}", i)} if own[i % 3].drift_detected else set()
+    engaged = [control for control in found.lines("control") if control["state"] == "engaged"]
+    named = {(one["scope"]["slice"], int(event[1:])) for one in engaged for event in one["evidence"]["events"]}
 
-    assert {control["scope"]["slice"] for control in found.lines("control")} == {"tenant=b"}
+    assert {slice_ for slice_, _ in named} == {"tenant=b", "tenant=c"}
+    assert named <= expected
 
 
 def test_slices_beyond_what_a_shard_holds_are_undecided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
