@@ -37,4 +37,4 @@ def a15(size: Size) -> Measured:
     alone, flagged, every = np.min([ours.odd_cost(events) for _ in range(rounds)], axis=0).tolist()
     _, trees = np.min([rivals.trees_cost(1000) for _ in range(rounds)], axis=0).tolist()
     figure = f"{flagged:.2f} µs ({alone:.2f} without reasons, {every:.2f} with everyone's); {flagged / trees:.3f} of {trees:.1f} µs"
-    return Measured(figure, flagged < 2 and flagged < trees / 10)  # noqa: PLR2004 - the targets
+    return Measured(figure, flagged < 2 and flagged < trees / 10)
