@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks.league import ours, rivals, table, tasks, venvs
+from benchmarks.league import oddities, ours, rivals, table, tasks, venvs
 from benchmarks.league.__main__ import main
-from benchmarks.league.playing import Found, Player, apart
+from benchmarks.league.playing import Found, Player
 
 pytestmark = pytest.mark.statistical
 
@@ -18,10 +18,10 @@ def test_the_quick_league_has_every_row_and_no_figure_is_nan(capsys: pytest.Capt
     named = {row[0]: row for row in rows}
 
     assert capsys.readouterr().out.strip() == text.strip()
-    assert {*ours.THRESHOLDS, *rivals.DRIFT, *rivals.ODD, "Interlock OOD score"} <= set(named)
+    assert {*ours.THRESHOLDS, *rivals.DRIFT, *oddities.ODD, "Interlock OOD score"} <= set(named)
     assert text.count("## Change: ") == 4
     assert {name for name, row in named.items() if "not asked for" in row} == {
-        name for name in (*rivals.DRIFT, *rivals.ODD) if apart(name)
+        name for name in (*rivals.DRIFT, *oddities.ODD) if venvs.apart(name)
     }
     assert "nan" not in re.findall(r"\w+", text)
     assert "## Where Interlock loses" in text

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from benchmarks.evidence.registry import Measured, Size, acceptance
-from benchmarks.league import rivals
+from benchmarks.league import oddities
 from benchmarks.tables import fitted, frame, named, paged, scores
 from interlock.policies.load import load_policy
 from interlock.policies.plan import Plan, make_plan
@@ -52,7 +52,7 @@ def _aurocs(seeds: int) -> dict[str, dict[str, float]]:
             # These sets are smaller than any reference may be; the learning is the same.
             values[OURS].append(roc_auc_score(odd, scores(fitted(named(reference), least=20), named(test))))
             for rival in _installed():
-                values[rival].append(roc_auc_score(odd, rivals.ODD[rival][1](reference, place)(test)))
+                values[rival].append(roc_auc_score(odd, oddities.ODD[rival][1](reference, place)(test)))
         found[name] = {who: float(np.mean(one)) for who, one in values.items()}
     return found
 

@@ -9,14 +9,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from benchmarks.__main__ import machine
-from benchmarks.league import ours, rivals, table, tasks, venvs
+from benchmarks.league import ours, table, tasks, venvs
 from benchmarks.league.playing import Player, detectors, scorers
 from benchmarks.league.speed import SLICES, speeds
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "detectors.md"
 SPLITS, EVENTS = (3, 100), 100_000
 """Seeds of each set, and its splits at most; events that are timed."""
-QUICK_SPLITS, QUICK_EVENTS, QUICK_SLICES = (1, 1), 200, 100
+QUICK_SPLITS, QUICK_EVENTS, QUICK_SLICES = (1, 1), 50, 100
 
 INTRODUCTION = """# Detectors, side by side
 
@@ -28,8 +28,8 @@ A detector of change learns from a stream's history, then sees events that do no
 change. Delays are events until the first detection after the change: median / 95th percentile; – means more than half, or more than 5 %, were
 missed within the events that followed ({after:,} for normal numbers, at most 10,000 elsewhere). All see the same events one by one, Interlock {pane} at
 a time. Settings are those of the libraries unless it says otherwise; thresholds are not comparable, so false alarms stand beside delays. KSWIN,
-frouros and whylogs watch fewer of the streams, down to 1 to 3 of {streams}, since they take longer, and KSWIN only the end of the history: it
-remembers 100 values. Where there are several features, one detector each, any of them alarms; for Interlock the mean of their evidence does. Cost is CPU
+frouros and whylogs watch fewer of the streams, down to 1 to 3 of {streams}, since they take longer, and KSWIN only the end of
+the history (it remembers 100 values) and 5,000 events of the rest. Where there are several features, one detector each, any of them alarms; for Interlock the mean of their evidence does. Cost is CPU
 time of one thread: of 20 detectors, one for each feature, used as the library has it; Interlock's with {costed} events a pane.
 
 NannyML is not here: it did not install within a minute. PyOD, frouros and whylogs are installed apart, at pinned versions, if an index answers.
@@ -58,7 +58,7 @@ def page(size: tasks.Size, changed: list[Player], odd: list[Player], fast: str) 
     """Return the whole page."""
     intro = INTRODUCTION.format(
         machine=machine(),
-        versions=", ".join((rivals.versions("river", "scikit-learn"), *venvs.pinned())),
+        versions=", ".join((venvs.versions("river", "scikit-learn"), *venvs.pinned())),
         load=os.getloadavg()[0],
         after=size.after,
         streams=size.streams,

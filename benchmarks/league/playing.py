@@ -1,11 +1,11 @@
 """Everyone on every task: figures, or why there are none."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from benchmarks.league import ours, rivals, tasks, venvs
+from benchmarks.league import oddities, ours, rivals, tasks, venvs
 from benchmarks.league.tasks import Size, Task
 from benchmarks.league.venvs import AbsentError
 
@@ -35,15 +35,6 @@ class Player:
     def ours(self) -> bool:
         """Whether it is Interlock's."""
         return self.name.startswith("Interlock")
-
-
-Apart = Callable[[str], str | None]
-"""The package whose venv a rival runs in; None: here."""
-
-
-def apart(name: str) -> str | None:
-    """Return the package of rivals that are installed apart."""
-    return next((package for package in ("frouros", "pyod", "whylogs") if name.lower().startswith(package)), None)
 
 
 def change_tasks(size: Size) -> dict[str, Task]:
@@ -77,12 +68,12 @@ def _rival(player: Player, played: Mapping[str, Task], events: int, *, venv: boo
 
 
 def _said(name: str, data: Mapping[str, Floats], events: int, *, venv: bool) -> dict[str, Floats]:
-    package = apart(name)
-    if package is None:
-        return rivals.run(name, data, events)
+    changes = name in rivals.DRIFT
+    if not venvs.apart(name):
+        return (rivals.run if changes else oddities.run)(name, data, events)
     if not venv:
         raise AbsentError("not asked for")
-    return venvs.run(package, name, data, events)
+    return venvs.run("rivals.py" if changes else "oddities.py", name, data, events)
 
 
 def _found(said: Mapping[str, Floats]) -> Found:
@@ -98,7 +89,7 @@ def scorers(splits_of: tuple[int, int], events: int, *, venv: bool) -> Iterator[
     yield Player(
         "Interlock OOD score", "defaults", auroc=_aurocs(ours.odd(splits), splits), cost=ours.odd_cost(events)[0]
     )
-    for name, (words, _) in rivals.ODD.items():
+    for name, (words, _) in oddities.ODD.items():
         try:
             said = _said(name, splits, events, venv=venv)
         except AbsentError as error:

@@ -8,17 +8,13 @@ import pickle
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 Floats = np.ndarray
-Score = Callable[[Floats], Floats]
-"""Events float64[n, F] -> scores float64[n], odd ones high."""
-Fit = Callable[[Floats, int], Score]
-"""A reference float64[n, F] and a seed -> a score."""
+
 
 WARM = 200
 """Values that each detector has seen before it is timed: KSWIN does nothing until its window is full."""
@@ -63,6 +59,7 @@ class Profiles(Watch):
 
     def __init__(self, reference: Any = None) -> None:
         """Start without a history, or with its profile."""
+        super().__init__(None, resets=False)
         self.reference, self.batch = reference, list[float]()
 
     def learn(self, values: Floats) -> None:
@@ -131,6 +128,8 @@ FAST = 1000
 """A rival that may watch so many streams watches all, else so many features."""
 SLOW = 10
 """A rival that watches fewer than this takes long: it has a window of 100, and need not see all of the history."""
+LEAST = 5000
+"""Events without a change, and after one, that such a rival sees."""
 
 
 def alarms(make: Callable[[], Watch], task: Mapping[str, Floats], most: int) -> dict[str, Floats]:
@@ -142,12 +141,17 @@ def alarms(make: Callable[[], Watch], task: Mapping[str, Floats], most: int) -> 
     streams = (
         min(max(1, most // task["history"].shape[1]), len(task["history"])) if most < FAST else len(task["history"])
     )
+    if most < SLOW:
+        task = {
+            name: values[..., -10 * WARM :] if name == "history" else values[..., :LEAST]
+            for name, values in task.items()
+        }
     found: dict[str, list[float]] = {name: [] for name in task if name.startswith("after/")}
     false = 0
     for s in range(streams):
         watches = [make() for _ in task["history"][s]]
         for watch, row in zip(watches, task["history"][s], strict=True):
-            watch.learn(row[-10 * WARM :] if most < SLOW else row)
+            watch.learn(row)
         false += len(_feed(watches, task["quiet"][s]))
         for name, delays in found.items():
             delays.append(_first([one.copy() for one in watches], task[name][s]))
@@ -170,6 +174,27 @@ def _first(watches: Sequence[Watch], values: Floats) -> float:
     return math.inf
 
 
+def _bare(watches: Sequence[Watch], values: Sequence[Sequence[float]]) -> None:
+    """Let detectors see events as one would write it by hand, so that what wraps them here is no load on them."""
+    made = [watch.made for watch in watches]
+    if isinstance(watches[0], Profiles):
+        _feed(watches, np.array(values).T)
+    elif watches[0].resets:
+        for event in values:
+            for one, value in zip(made, event, strict=True):
+                one.update(value=value + 10.0)
+                _ = one.status["drift"]
+    else:
+        _bare_river(made, values)
+
+
+def _bare_river(made: Sequence[Any], values: Sequence[Sequence[float]]) -> None:
+    for event in values:
+        for one, value in zip(made, event, strict=True):
+            one.update(value)
+            _ = one.drift_detected
+
+
 def cost(make: Callable[[], Watch], events: int) -> float:
     """Return the microseconds that an event of FEATURES numbers takes."""
     values = np.random.default_rng(9).standard_normal((events, FEATURES)).tolist()
@@ -177,120 +202,15 @@ def cost(make: Callable[[], Watch], events: int) -> float:
     for watch in watches:
         watch.learn(np.random.default_rng(8).standard_normal(WARM))
     start = time.process_time()
-    for event in values:
-        for watch, value in zip(watches, event, strict=True):
-            watch.update(value)
+    _bare(watches, values)
     return (time.process_time() - start) / events * 1e6
-
-
-# -- oddness --------------------------------------------------------------------------------------------------------------
-
-
-def forest(reference: Floats, seed: int) -> Score:
-    """Fit scikit-learn's IsolationForest of 100 trees."""
-    from sklearn.ensemble import IsolationForest  # noqa: PLC0415
-
-    made = IsolationForest(n_estimators=100, random_state=seed).fit(reference)
-    return lambda test: -np.asarray(made.score_samples(test))
-
-
-def trees(count: int) -> Fit:
-    """Return what fits River's half-space trees; each feature is scaled to [0, 1] by the reference, as they ask."""
-
-    def fit(reference: Floats, seed: int) -> Score:
-        from river import anomaly  # noqa: PLC0415
-
-        low, span = reference.min(axis=0), np.maximum(np.ptp(reference, axis=0), 1e-12)
-        made: Any = anomaly.HalfSpaceTrees(n_trees=count, window_size=min(250, len(reference)), seed=seed)
-        for row in ((reference - low) / span).tolist():
-            made.learn_one(dict(enumerate(row)))
-        return lambda test: np.array([made.score_one(dict(enumerate(row))) for row in ((test - low) / span).tolist()])
-
-    return fit
-
-
-def pyod(module: str, name: str, *, alone: bool = False) -> Fit:
-    """Return what fits a detector of PyOD by its defaults; `alone`: it scores one event at a time."""
-
-    def fit(reference: Floats, seed: int) -> Score:
-        from importlib import import_module  # noqa: PLC0415
-
-        given = {"random_state": seed} if name == "IForest" else {}
-        made = getattr(import_module(f"pyod.models.{module}"), name)(**given).fit(reference)
-        if alone:
-            return lambda test: np.concatenate([made.decision_function(row) for row in test[:, None]])
-        return lambda test: np.asarray(made.decision_function(test))
-
-    return fit
-
-
-ODD: dict[str, tuple[str, Fit]] = {
-    "scikit-learn IsolationForest": ("100 trees", forest),
-    "River HalfSpaceTrees(10)": ("10 trees, scaled, window 250", trees(10)),
-    "River HalfSpaceTrees(25)": ("25 trees, scaled, window 250", trees(25)),
-    "PyOD ECOD": (
-        "defaults, an event at a time: it is fitted anew on what it scores",
-        pyod("ecod", "ECOD", alone=True),
-    ),
-    "PyOD HBOS": ("defaults", pyod("hbos", "HBOS")),
-    "PyOD IForest": ("defaults", pyod("iforest", "IForest")),
-}
-"""Scores of oddness: settings in words, and what fits one."""
-
-
-def scored(fit: Fit, splits: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return the scores of each split `KEY/reference`, `KEY/test`; the n-th split has seed n."""
-    keys = [name.removesuffix("/test") for name in splits if name.endswith("/test")]
-    return {key: fit(splits[f"{key}/reference"], n)(splits[f"{key}/test"]) for n, key in enumerate(keys)}
-
-
-def scoring_cost(fit: Fit, events: int) -> float:
-    """Return the microseconds to score an event of FEATURES numbers, `events` of them at once, fitting aside."""
-    rng = np.random.default_rng(9)
-    score, test = fit(rng.standard_normal((2000, FEATURES)), 1), rng.standard_normal((events, FEATURES))
-    start = time.process_time()
-    score(test)
-    return (time.process_time() - start) / events * 1e6
-
-
-def trees_cost(events: int) -> tuple[float, float]:
-    """Return the microseconds in which River's half-space trees, 10 of them, score an event, and score and learn it."""
-    from river import anomaly  # noqa: PLC0415
-
-    made: Any = anomaly.HalfSpaceTrees(n_trees=10, seed=1)
-    rows = [dict(enumerate(row)) for row in np.random.default_rng(9).random((events + 300, FEATURES)).tolist()]
-    for row in rows[:300]:
-        made.learn_one(row)
-    marks = [time.process_time()]
-    for row in rows[300:]:
-        made.score_one(row)
-    marks.append(time.process_time())
-    for row in rows[300:]:
-        made.score_one(row)
-        made.learn_one(row)
-    marks.append(time.process_time())
-    return (marks[1] - marks[0]) / events * 1e6, (marks[2] - marks[1]) / events * 1e6
 
 
 def run(name: str, data: Mapping[str, Floats], events: int) -> dict[str, Floats]:
-    """Return what a rival says of a task or of splits, and `cost`, microseconds an event; NaN if no `events` are to be timed."""
-    if name in ODD:
-        _, fit = ODD[name]
-        return scored(fit, data) | {"cost": np.array(scoring_cost(fit, min(events, 200 if "ECOD" in name else 5000)))}
+    """Return what a rival says of a task, and `cost`, microseconds an event; NaN if no `events` are to be timed."""
     _, make, most = DRIFT[name]
     timed = min(events, 20_000 if most > SLOW else 100)
     return alarms(make, data, most) | {"cost": np.array(cost(make, timed) if timed else np.nan)}
-
-
-def versions(*packages: str) -> str:
-    """Return the versions of these packages, as far as they are installed."""
-    found = []
-    for package in packages:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Size:
 
 
 FULL = Size(100, 20_000, 25_000, 10_000)
-QUICK = Size(1, 500, 250, 250)
+QUICK = Size(1, 250, 100, 100)
 
 
 def gaussian(size: Size) -> Task:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +19,12 @@ Floats = np.ndarray
 
 class AbsentError(Exception):
     """A rival that is not here, and why in a few words."""
+
+
+def apart(rival: str) -> str:
+    """Return the package of a rival that is installed apart; empty for one that is here."""
+    packages = (path.stem.removeprefix("requirements-") for path in HERE.glob("requirements-*.txt"))
+    return next((package for package in packages if rival.lower().startswith(package)), "")
 
 
 def pinned() -> list[str]:
@@ -55,14 +62,25 @@ def python(package: str) -> Path:
     return folder / "bin" / "python"
 
 
-def run(package: str, rival: str, data: Mapping[str, Floats], events: int) -> dict[str, Floats]:
-    """Return what a rival says in the venv of its package; raises as `python` does, and if it fails."""
+def run(script: str, rival: str, data: Mapping[str, Floats], events: int) -> dict[str, Floats]:
+    """Return what a rival says by a script here, in the venv of its package; raises as `python` does, and if it fails."""
     with TemporaryDirectory() as name:
         given, said = Path(name, "in.npz"), Path(name, "out.npz")
         np.savez(given, **data)  # type: ignore[arg-type]
-        command: list[str | Path] = [python(package), HERE / "rivals.py", rival, given, said, str(events)]
+        command: list[str | Path] = [python(apart(rival)), HERE / script, rival, given, said, str(events)]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             raise AbsentError("failed: " + (done.stderr.strip().splitlines() or ["without a word"])[-1])
         with np.load(said) as arrays:
             return dict(arrays)
+
+
+def versions(*packages: str) -> str:
+    """Return the versions of these packages, as far as they are installed."""
+    found = []
+    for package in packages:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
