@@ -5,6 +5,7 @@ stream, so that figures compare; in a policy C follows from the budget of false 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def step(detector: DriftDetector, codes: np.ndarray) -> Floats:
     streams = len(codes)
     counts = np.bincount((np.arange(streams)[:, None] * BINS + codes).reshape(-1), minlength=streams * BINS)
     detector.step(counts.reshape(1, streams, BINS), np.zeros(1, np.int64))
-    return detector.m[0]
+    return np.asarray(detector.m[0])
 
 
 def binned(streams: list[DriftStream], values: Floats) -> np.ndarray:
@@ -86,8 +87,12 @@ def a1(size: Size) -> Measured:
 )
 def a2(size: Size) -> Measured:
     """Measure it."""
-    got = [_median(lambda _, x, d=d: x + d, size)[0] for d in (0.25, 0.5, 1.0)]
+    got = [_median(partial(_shifted, d), size)[0] for d in (0.25, 0.5, 1.0)]
     return Measured(", ".join(f"{one:g}" for one in got), all(a <= b for a, b in zip(got, (700, 200, 75), strict=True)))
+
+
+def _shifted(by: float, _: np.random.Generator, values: Floats) -> Floats:
+    return values + by
 
 
 def _stuck(rng: np.random.Generator, values: Floats) -> Floats:
@@ -150,7 +155,8 @@ def waveform(seed: int, events: int) -> Floats:
 
 def alarms(values: Floats) -> list[int]:
     """Return where a detector that learns anew from 500 events after each alarm finds drift: panes of 5, mean M >= 1e4."""
-    at, found_at, n = 0, [], len(values)
+    at, n = 0, len(values)
+    found_at: list[int] = []
     while at + 500 < n:
         learned, detector = detectors(values[at : at + 500].T)
         at += 500

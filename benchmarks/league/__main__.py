@@ -25,12 +25,12 @@ Interlock's detectors and those of other libraries on the same streams and sets,
 {machine}; {versions}; load {load:.1f}
 
 A detector of change learns from a stream's history, then sees events that do not change (what it detects there is false), then the
-change. Delays are events until the first detection after the change: median / 95th percentile; – means more than half, or more than 5 %, were
-missed within the events that followed ({after:,} for normal numbers, at most 10,000 elsewhere). All see the same events one by one, Interlock {pane} at
-a time. Settings are those of the libraries unless it says otherwise; thresholds are not comparable, so false alarms stand beside delays. KSWIN,
-frouros and whylogs watch fewer of the streams, down to 1 to 3 of {streams}, since they take longer, and KSWIN only the end of
-the history (it remembers 100 values) and 5,000 events of the rest. Where there are several features, one detector each, any of them alarms; for Interlock the mean of their evidence does. Cost is CPU
-time of one thread: of 20 detectors, one for each feature, used as the library has it; Interlock's with {costed} events a pane.
+change. Delays are events until the first detection after the change: median / 95th percentile of the streams; – where that one missed it within
+the events that followed (at most 10,000). All see the same events one by one, Interlock {pane} at a time. Settings are those of the libraries unless it
+says otherwise. Thresholds are not comparable, so false alarms stand beside delays. KSWIN, frouros and whylogs watch fewer of the {streams}
+streams, down to one, since they take longer, and KSWIN only the end of the history (it remembers 100 values) and 5,000 events of the rest. Where
+there are several features, each has a detector and any of them alarms; for Interlock the mean of their evidence does. Cost is CPU time of one
+thread, of 20 detectors, one for each feature, in a loop as the library has it; Interlock's with {costed} events a pane.
 
 NannyML is not here: it did not install within a minute. PyOD, frouros and whylogs are installed apart, at pinned versions, if an index answers.
 """
@@ -60,7 +60,6 @@ def page(size: tasks.Size, changed: list[Player], odd: list[Player], fast: str) 
         machine=machine(),
         versions=", ".join((venvs.versions("river", "scikit-learn"), *venvs.pinned())),
         load=os.getloadavg()[0],
-        after=size.after,
         streams=size.streams,
         pane=ours.PANE,
         costed=ours.COSTED,

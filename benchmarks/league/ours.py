@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
-from benchmarks.evidence.drift import step
 
+from benchmarks.evidence.drift import detectors, step
 from benchmarks.league.rivals import FEATURES
 from benchmarks.tables import fitted, frame, named, read, scores
 from interlock.detectors.drift import Design, DriftDetector
 from interlock.streams.drift_bins import DriftStream
-from interlock.streams.fit_drift import category_stream, number_stream
+from interlock.streams.fit_drift import category_stream
 from interlock.streams.reference import Reference
 
 Floats = np.ndarray
@@ -68,7 +68,7 @@ def learned(values: Floats) -> DriftStream:
     """Return the stream of a history float64[n]: of numbers, or of few values as categories."""
     kinds = np.unique(values)
     if len(kinds) > DISTINCT:
-        return number_stream("x", values, None)
+        return detectors(values[None])[0][0]
     codes = np.searchsorted(kinds, values).astype(np.int32)
     return category_stream("x", codes, [str(kind) for kind in kinds.tolist()], None)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-from benchmarks.evidence.drift import waveform
 
+from benchmarks.evidence.drift import waveform
 from benchmarks.evidence.ood import SETS, left_out_splits
 
 Floats = np.ndarray
