@@ -64,13 +64,21 @@ def counted(of: Machine, cells: Mapping[int, Ints]) -> Ints:
     return table
 
 
-def ece_panes(of: Machine, rng: np.random.Generator, per_pane: int, errors: Floats, slots: int) -> Iterator[Ints]:
-    """Yield panes of `per_pane` labelled decisions whose confidences are too high by `errors[t]`, wherever they are.
+def confident(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """Return the confidences of notes/detectors.md 4.1: half of a Beta(4, 1.2) variable above one half, .88 in the mean."""
+    p: Floats = rng.beta(4, 1.2, shape) / 2 + 0.5
+    return p
 
-    Confidences are those of notes/detectors.md 4.1: half of a Beta(4, 1.2) variable above one half, .88 in the mean.
-    """
-    for error in errors:
-        p = rng.beta(4, 1.2, (slots, per_pane)) / 2 + 0.5
+
+def doubtful(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """Return confidences spread evenly from .54 to .91, which say less by each label."""
+    return rng.uniform(0.54, 0.91, shape)
+
+
+def ece_panes(of: Machine, draws: Iterable[Floats], rng: np.random.Generator, error: float) -> Iterator[Ints]:
+    """Yield panes of labelled decisions with confidences float64[S, n] that are too high by `error`, all of them."""
+    for p in draws:
+        slots, per_pane = p.shape
         table = counted(of, {DECISIONS: np.full(slots, per_pane)})
         bins = 3 * micro_bin(p)
         positive = (rng.random(p.shape) < p - error).astype(np.int64)

@@ -22,8 +22,8 @@ ROW = re.compile(r"^\| (A\d+\w*) \|.*\n", re.MULTILINE)
 
 HEAD = """# Evidence
 
-Written by `make evidence` (`python -m benchmarks.evidence`) on {when}, on {machine}; load {load:.1f} at the start. A row that
-was measured again alone (`--only`) has a later day.
+Written by `make evidence` (`python -m benchmarks.evidence`) on {when}, on {machine}; load {load:.1f} at the start. Rows
+may have been measured again since, alone (`--only`), at another time of the day shown and under another load.
 
 ## Acceptance tests
 

@@ -1,11 +1,11 @@
 """A6, A7, A9, A10, A11 and A19: how often SLOs page at their target, and how soon beyond it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from json import dumps
 
 import numpy as np
 
-from benchmarks.alarms import counted, ece_panes, machine, machine_at, paged
+from benchmarks.alarms import confident, counted, doubtful, ece_panes, machine, machine_at, paged
 from benchmarks.court import Court, Floats, Ints, decisions, make_policy, promise
 from benchmarks.evidence.registry import Measured, Size, acceptance
 from interlock.policies.machine import Machine
@@ -30,6 +30,10 @@ RECALL = promise("ood_recall_7d", ">= 0.90", "7d")
 ECE = promise("decision_ece_24h", "<= 0.05", "24h")
 P95 = promise("decision_ece_p95_24h", "<= 0.05", "24h")
 RATE, LIMIT = promise("ood_rate_7d", "<= 0.05", "7d"), 0.05
+
+
+Draw = Callable[[np.random.Generator, tuple[int, int]], Floats]
+"""How confidences are drawn, float64[S, n]."""
 
 
 def _recall_panes(of: Machine, seed: int, recalls: Floats, slots: int) -> Iterator[Ints]:
@@ -77,12 +81,12 @@ def fall_of_recall(size: Size) -> Measured:
     return Measured(figure, median <= 24 and late <= 48 and not early)
 
 
-def _ece(seed: int, error: float, slots: int, panes: int) -> Floats:
-    """Return how many decisions of a stream were labelled up to its first page, inf without one."""
-    of, per_pane = machine_at(ECE, slots, PAGE), 100
-    rng = np.random.default_rng(seed)
-    first, _ = paged(of, slots, ece_panes(of, rng, per_pane, np.full(panes, error), slots))
-    return (first + 1) * per_pane
+def _ece(seed: int, error: float, streams: tuple[int, int], draw: Draw = confident) -> Floats:
+    """Return how many decisions were labelled up to the first page of each of S streams of T panes, inf without one."""
+    slots, panes = streams
+    of, per_pane, rng = machine_at(ECE, slots, PAGE), 100, np.random.default_rng(seed)
+    draws = (draw(rng, (slots, per_pane)) for _ in range(panes))
+    return (paged(of, slots, ece_panes(of, draws, rng, error))[0] + 1) * per_pane
 
 
 @acceptance(
@@ -93,23 +97,25 @@ def _ece(seed: int, error: float, slots: int, panes: int) -> Floats:
 def boundary_of_calibration(size: Size) -> Measured:
     """Measure A9."""
     slots, panes = (180, 500) if size is Size.FULL else (25, 300)
-    shares = [float(np.isfinite(_ece(10, error, slots, panes)).mean()) for error in (0.0, 0.03, 0.05)]
+    shares = [float(np.isfinite(_ece(10, error, (slots, panes))).mean()) for error in (0.0, 0.03, 0.05)]
     figure = ", ".join(f"{share:.3f}" for share in shares)
     return Measured(f"{figure} of {slots} streams", shares[:2] == [0.0, 0.0] and shares[2] <= 0.05)
 
 
 @acceptance(
     "A10",
-    "A calibration error of .10 or .15 where .05 is allowed is found in a few hundred decisions, C = 10,000.",
+    "A calibration error of .10 or .15 where .05 is allowed is found in a few hundred decisions, C = 10,000. The target is for "
+    "the confidences of the notes, .88 in the mean; confidences spread evenly from .54 to .91 take longer, as the figure says.",
     "median of at most 1800 and 700 decisions, every stream found",
 )
 def miscalibration(size: Size) -> Measured:
     """Measure A10."""
     slots = 180 if size is Size.FULL else 25
-    found = [_ece(11, error, slots, 100) for error in (0.10, 0.15)]
+    found = [_ece(11, error, (slots, 100), draw) for draw in (confident, doubtful) for error in (0.10, 0.15)]
     medians = [float(np.median(one)) for one in found]
-    missed = int(sum(np.isinf(one).sum() for one in found))
-    figure = f"{medians[0]:.0f} and {medians[1]:.0f}; {missed} of {2 * slots} not found"
+    missed = int(sum(np.isinf(one).sum() for one in found[:2]))
+    figure = f"{medians[0]:.0f} and {medians[1]:.0f}, {missed} of {2 * slots} not found; "
+    figure += f"spread evenly {medians[2]:.0f} and {medians[3]:.0f}"
     return Measured(figure, medians[0] <= 1800 and medians[1] <= 700 and not missed)
 
 
