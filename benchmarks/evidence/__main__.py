@@ -1,8 +1,9 @@
 """`make evidence`: measure every acceptance test and write docs/evidence.md.
 
-Usage: python -m benchmarks.evidence [--small] [--only A6,A7]
+Usage: python -m benchmarks.evidence [--small] [--only A6,A7] [--story]
 
-`--only` measures some and puts their rows into the page as it is; `--small` takes seconds, and writes nothing.
+`--only` measures some and puts their rows into the page as it is; `--story` tells anew what stands below the table, and
+measures nothing; `--small` takes a minute or two, and writes nothing.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from benchmarks.evidence.registry import Acceptance, Measured, Size, every
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "evidence.md"
 STREAMS = Path(__file__).with_name("streams.md")
+STREAMS_TITLE = "## Which test covers which stream"
 ROW = re.compile(r"^\| (A\d+\w*) \|.*\n", re.MULTILINE)
 
 HEAD = """# Evidence
@@ -76,12 +78,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.evidence", description="Measure the acceptance tests.")
     parser.add_argument("--small", action="store_true", help="in the small form that the tests run; write nothing")
     parser.add_argument("--only", metavar="A6,A7", help="measure these alone, and put their rows into the page")
+    parser.add_argument("--story", action="store_true", help="write anew what stands below the table")
     asked = parser.parse_args()
     try:
         chosen = choose(asked.only)
     except KeyError as missing:
         parser.error(f"--only: no acceptance test {missing}; there are {', '.join(one.name for one in every())}")
     print(machine(), flush=True)
+    if asked.story:
+        head = PAGE.read_text("utf-8").partition(f"\n{STREAMS_TITLE}")[0]
+        PAGE.write_text(f"{head}\n{below()}", "utf-8")
+        return
     if asked.small:
         for _ in measure(chosen, Size.SMALL):
             pass
@@ -96,7 +103,12 @@ def main() -> None:
 def fresh() -> str:
     """Return the page without rows."""
     head = HEAD.format(when=today(), machine=machine(), load=os.getloadavg()[0])
-    return f"{head}\n{STREAMS.read_text('utf-8')}\n{census.told(Size.FULL)}"
+    return f"{head}\n{below()}"
+
+
+def below() -> str:
+    """Return what stands below the table."""
+    return f"{STREAMS.read_text('utf-8')}\n{census.told(Size.FULL)}"
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def _pages(controls: list[Control], policy: Policy) -> list[tuple[Control, Page]
 def told(size: Size) -> str:
     """Return the part of docs/evidence.md that tells both stories."""
     plain, injected = run(size, injected=False), run(size, injected=True)
-    return "\n".join([_head(size), _months(plain), _paged(plain.pages), _drift(), *_codes(injected)]) + "\n"
+    return "\n".join([_head(size), _months(plain), _paged(plain.pages), _drift(plain), *_codes(injected)]) + "\n"
 
 
 def _head(size: Size) -> str:
@@ -199,9 +199,28 @@ def _paged(pages: list[tuple[Control, Page]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _drift() -> str:
-    """Say which features drifted when, once the policy may ask for it."""
-    return "Which features drifted when is not told yet: the indicator `drift` is not in force.\n"
+def drifted(verdicts: list[Verdict]) -> list[tuple[str, str, str, str]]:
+    """Return every stream that a drift ticket named: when it was found, which, since when, and how it is said."""
+    found: dict[tuple[int, str], tuple[str, str, str, str]] = {}
+    for verdict in (one for one in verdicts if one.slo == "drift_30d"):
+        for stream in (one for one in verdict.evidence.get("streams", ()) if one["drifted"]):
+            told = when(stream["found"]), stream["stream"], when(stream["since"]), stream["says"]
+            found.setdefault((stream["found"], stream["stream"]), told)
+    return [found[key] for key in sorted(found)]
+
+
+def _drift(of: Told) -> str:
+    """Say which streams drifted when."""
+    rows = drifted(of.verdicts)
+    if not rows:
+        return "Which features drifted when: none was found.\n"
+    lines = [
+        "Which streams drifted when (tickets; nobody is woken):",
+        "",
+        "| found | stream | since | how |",
+        "| --- | --- | --- | --- |",
+    ]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
 def _codes(of: Told) -> list[str]:
@@ -212,7 +231,7 @@ def _codes(of: Told) -> list[str]:
     )
     about = [page for _, page in of.pages if page.slo == "unseen_rate_30d" and page.action == "trigger"]
     if not about:
-        return [head, _paged(of.pages), "No page is about it: a miss."]
+        return [head, _paged(of.pages), _drift(of), "No page is about it: a miss."]
     page = about[0]
     text = "\n".join([page.summary, "", *(f"{name}: {said}" for name, said in page.details.items())])
-    return [head, _paged(of.pages), f"The first page about it:\n\n```text\n{text}\n```"]
+    return [head, _paged(of.pages), _drift(of), f"The first page about it:\n\n```text\n{text}\n```"]
