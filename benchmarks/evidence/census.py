@@ -142,7 +142,18 @@ def _pages(controls: list[Control], policy: Policy) -> list[tuple[Control, Page]
 def told(size: Size) -> str:
     """Return the part of docs/evidence.md that tells both stories."""
     plain, injected = run(size, injected=False), run(size, injected=True)
-    return "\n".join([_head(size), _months(plain), _paged(plain.pages), _drift(plain), *_codes(injected)]) + "\n"
+    return (
+        "\n".join(
+            [
+                _head(size),
+                _months(plain),
+                _paged(plain.pages),
+                _drift(drifted(plain.verdicts), "Which streams drifted when"),
+                *_codes(injected, plain),
+            ]
+        )
+        + "\n"
+    )
 
 
 def _head(size: Size) -> str:
@@ -209,29 +220,26 @@ def drifted(verdicts: list[Verdict]) -> list[tuple[str, str, str, str]]:
     return [found[key] for key in sorted(found)]
 
 
-def _drift(of: Told) -> str:
+def _drift(rows: list[tuple[str, str, str, str]], what: str) -> str:
     """Say which streams drifted when."""
-    rows = drifted(of.verdicts)
     if not rows:
-        return "Which features drifted when: none was found.\n"
-    lines = [
-        "Which streams drifted when (tickets; nobody is woken):",
-        "",
-        "| found | stream | since | how |",
-        "| --- | --- | --- | --- |",
-    ]
+        return f"{what}: none was found.\n"
+    lines = [f"{what} (tickets; nobody is woken):", "", "| found | stream | since | how |", "| --- | --- | --- | --- |"]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
-def _codes(of: Told) -> list[str]:
+def _codes(of: Told, plain: Told) -> list[str]:
     """Tell the story with the new code, with the first page about it word for word."""
     head = (
         "## The same with a code that nobody has seen\n\n"
         f"From {FROM}, {SHARE:.0%} of the people of office {OFFICE} have `{FEATURE}={CODE}`; nothing else is changed.\n"
     )
+    before = drifted(plain.verdicts)
+    new = [row for row in drifted(of.verdicts) if row not in before]
+    drift = _drift(new, "Drift that was not found without it")
     about = [page for _, page in of.pages if page.slo == "unseen_rate_30d" and page.action == "trigger"]
     if not about:
-        return [head, _paged(of.pages), _drift(of), "No page is about it: a miss."]
+        return [head, _paged(of.pages), drift, "No page is about it: a miss."]
     page = about[0]
     text = "\n".join([page.summary, "", *(f"{name}: {said}" for name, said in page.details.items())])
-    return [head, _paged(of.pages), _drift(of), f"The first page about it:\n\n```text\n{text}\n```"]
+    return [head, _paged(of.pages), drift, f"The first page about it:\n\n```text\n{text}\n```"]
