@@ -1,4 +1,4 @@
-"""Labels into counts: which cells of which series a joined pair adds to."""
+"""Labels and reviews into counts: which cells of which series a joined pair adds to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,24 +32,27 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
-    """m joined pairs: panes of arrival and of the prediction, version code, p (or -1), y in {-1, 0, 1}, OOD verdict.
-
-    `said` and `meant` are the classes of the prediction and of the label; `guess` and `truth` float64[m] their numbers
-    (NaN: none); `stated` int64[m] the probability of the class that a series names, by its position.
-    `said` and `meant` are the classes of the prediction and of the label; `top`: p is the probability of the class that
-    the prediction named, and y whether the label names it too.
-    """
+class Met:
+    """m predictions that met a fact: panes of arrival and of the prediction, version code, whether it stands for its outcome."""
 
     arrival: Ints
     cohort: Ints
     version: Ints
+    first: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled(Met):
+    """m predictions that met their label: p (or -1), y in {-1, 0, 1}.
+
+    `said` and `meant` are the classes of the prediction and of the label; `guess` and `truth` float64[m] their numbers
+    (NaN: none); `stated` int64[m] the probability of the class that a series names, by its position.
+    `top`: p is the probability of the class that
+    the prediction named, and y whether the label names it too.
+    """
+
     p: Ints
     y: NDArray[np.int8]
-    ood: NDArray[np.int8]
-    flagged: Mask
-    selected: Mask
-    level: NDArray[np.int8]
     said: Classes
     meant: Classes
     guess: Floats
@@ -58,15 +61,35 @@ class Labelled:
     top: Mask
 
 
-def count_pairs(plan: Plan, pairs: Labelled, slices: Mapping[int, Ints], into: OpenCounts) -> None:
-    """Count joined pairs; `slices` has the slice code of each pair per joined series, -1 where it does not count."""
+@dataclass(frozen=True, slots=True)
+class Reviewed(Met):
+    """m predictions that met their review: found out of distribution or not; flagged, selected at this level of audits."""
+
+    confirmed: Mask
+    flagged: Mask
+    selected: Mask
+    level: NDArray[np.int8]
+
+
+def count_reviews(plan: Plan, pairs: Reviewed, slices: Mapping[int, Ints], into: OpenCounts) -> None:
+    """Count reviews; `slices` as for labels."""
+    for place, codes in slices.items():
+        inside, kind = codes >= 0, plan.series[place].kind
+        if kind is Kind.EVENTS:
+            _pairs(into, place, (pairs, codes), inside & pairs.first, LABELS)
+        elif kind is Kind.RECALL:
+            _reviews(into, place, (pairs, codes), inside)
+
+
+def count_labels(plan: Plan, pairs: Labelled, slices: Mapping[int, Ints], into: OpenCounts) -> None:
+    """Count labels; `slices` has the slice code of each pair per joined series, -1 where it does not count."""
     for place, codes in slices.items():
         inside = codes >= 0
         if not inside.any():
             continue
         kind = plan.series[place].kind
         if kind is Kind.EVENTS:
-            _pairs(into, place, (pairs, codes), inside, LABELS)
+            _pairs(into, place, (pairs, codes), inside & pairs.first, LABELS)
         elif kind is Kind.ECE:
             p, y = judged(plan.series[place], place, pairs)
             _reliability(into, place, (replace(pairs, p=p, y=y), codes), inside & (y >= 0))
@@ -76,8 +99,6 @@ def count_pairs(plan: Plan, pairs: Labelled, slices: Mapping[int, Ints], into: O
             found = ratios_labelled.settled(plan, plan.series[place], pairs.said, pairs.meant)
             for cell, rows in found.items():
                 _pairs(into, place, (pairs, codes), inside & rows, cell)
-        else:
-            _reviews(into, place, (pairs, codes), inside & (pairs.ood >= 0))
 
 
 def judged(series: Series, place: int, pairs: Labelled) -> tuple[Ints, NDArray[np.int8]]:
@@ -107,7 +128,7 @@ def _means(into: OpenCounts, series: tuple[int, Series], where: tuple[Labelled, 
             into.add((keys[0], keys[1], place, *keys[2:]), sums[-1])
 
 
-def _pairs(into: OpenCounts, place: int, where: tuple[Labelled, Ints], rows: Mask, cell: int) -> None:
+def _pairs(into: OpenCounts, place: int, where: tuple[Met, Ints], rows: Mask, cell: int) -> None:
     pairs, codes = where
     if rows.any():
         keys, sums = tabulate([pairs.arrival[rows], pairs.cohort[rows], pairs.version[rows], codes[rows]])
@@ -127,12 +148,11 @@ def _reliability(into: OpenCounts, place: int, where: tuple[Labelled, Ints], row
     _pairs(into, place, where, rows & pairs.top, TOP_LABELS)
 
 
-def _reviews(into: OpenCounts, place: int, where: tuple[Labelled, Ints], rows: Mask) -> None:
+def _reviews(into: OpenCounts, place: int, where: tuple[Reviewed, Ints], rows: Mask) -> None:
     pairs, _ = where
-    confirmed = pairs.ood == 1
     _pairs(into, place, where, rows & pairs.flagged, REVIEWED)
-    _pairs(into, place, where, rows & pairs.flagged & confirmed, CONFIRMED)
+    _pairs(into, place, where, rows & pairs.flagged & pairs.confirmed, CONFIRMED)
     for level in np.unique(pairs.level[rows]).tolist() if rows.any() else ():
         audited = rows & ~pairs.flagged & pairs.selected & (pairs.level == level)
         _pairs(into, place, where, audited, audit_cell(level, SETTLED))
-        _pairs(into, place, where, audited & confirmed, audit_cell(level, MISSED))
+        _pairs(into, place, where, audited & pairs.confirmed, audit_cell(level, MISSED))

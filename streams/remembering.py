@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from interlock.policies.plan import LABELLED, Kind, Plan
 from interlock.streams.batch import Outcomes
 from interlock.streams.classes import Classes, signs_of
 from interlock.streams.counting import Chunk
-from interlock.streams.counting_labels import Labelled
-from interlock.streams.join import Join, Kept, Pairs
+from interlock.streams.counting_labels import Labelled, Reviewed
+from interlock.streams.join import LABEL, REVIEW, Join, Kept, Pairs
 from interlock.streams.labels import NO_CLASS, class_hashes, positives, top_classes
 from interlock.streams.means import numbers, stated
 from interlock.streams.tally import Ints
@@ -34,7 +35,12 @@ def kept(plan: Plan) -> Kept:
         classes=plan.classifies,
         numbers=plan.regresses,
         stated=tuple(place for place, series in joined if series.stated),
+        facts=_facts({series.kind for _, series in joined}),
     )
+
+
+def _facts(kinds: set[Kind]) -> int:
+    return LABEL * bool(kinds - {Kind.EVENTS, Kind.RECALL}) | REVIEW * (Kind.RECALL in kinds)
 
 
 def remember(join: Join, plan: Plan, chunk: Chunk, rows: Ints, slices: Mapping[int, Ints]) -> None:
@@ -56,33 +62,57 @@ def remember(join: Join, plan: Plan, chunk: Chunk, rows: Ints, slices: Mapping[i
 
 
 def remember_labels(join: Join, plan: Plan, batch: Outcomes, rows: Ints) -> None:
-    """Remember outcomes in these rows."""
-    store, words = join.outcomes, plan.policy.labels.positive_values
+    """Remember the labels of outcomes in these rows."""
+    store, words = join.told[LABEL], plan.policy.labels.positive_values
     store["y"][rows] = positives(batch.label, words)
     store["label"][rows] = class_hashes(batch.label)
-    store["ood"][rows] = batch.confirmed_ood
     if plan.classifies:
         store["means"][rows] = signs_of(batch.label, words)
     if plan.regresses:
         store["truth"][rows] = numbers(batch.label, batch.rows())
 
 
-def labelled(join: Join, plan: Plan, pairs: Pairs) -> tuple[Labelled, dict[int, Ints]]:
-    """Return what m pairs tell, and the slice code of each per joined series."""
+def remember_reviews(join: Join, batch: Outcomes, rows: Ints, along: NDArray[np.bool_]) -> None:
+    """Remember the reviews of outcomes in these rows; `along` bool[n]: their label counts too."""
+    store = join.told[REVIEW]
+    store["ood"][rows], store["along"][rows] = batch.confirmed_ood, along
+
+
+def slices_of(join: Join, plan: Plan, pairs: Pairs) -> dict[int, Ints]:
+    """Return the slice code of each pair's prediction per joined series."""
+    return {place: join.predictions[f"slice{place}"][pairs.prediction].astype(np.int64) for place in kept(plan).slices}
+
+
+def reviewed(join: Join, plan: Plan, pairs: Pairs) -> Reviewed:
+    """Return what m pairs of predictions and reviews tell."""
     p, o = pairs.prediction, pairs.outcome
-    made, said = join.predictions, join.outcomes
-    top, marks, label = made["top"][p], made["marks"][p], said["label"][o]
-    needs = kept(plan)
-    told = Labelled(
+    made, said = join.predictions, join.told[REVIEW]
+    marks = made["marks"][p]
+    return Reviewed(
         np.maximum(made["e"][p], said["e"][o]) // plan.tick,
         made["e"][p] // plan.tick,
         made["version"][p].astype(np.int64),
-        made["p"][p],
-        np.where((top == NO_CLASS) | (label == NO_CLASS), said["y"][o], top == label).astype(np.int8),
-        said["ood"][o],
+        join.first(REVIEW, o),
+        said["ood"][o] == 1,
         (marks & FLAGGED) != 0,
         (marks & SELECTED) != 0,
         made["level"][p],
+    )
+
+
+def labelled(join: Join, plan: Plan, pairs: Pairs) -> Labelled:
+    """Return what m pairs of predictions and labels tell."""
+    p, o = pairs.prediction, pairs.outcome
+    made, said = join.predictions, join.told[LABEL]
+    top, label = made["top"][p], said["label"][o]
+    needs = kept(plan)
+    return Labelled(
+        np.maximum(made["e"][p], said["e"][o]) // plan.tick,
+        made["e"][p] // plan.tick,
+        made["version"][p].astype(np.int64),
+        join.first(LABEL, o),
+        made["p"][p],
+        np.where((top == NO_CLASS) | (label == NO_CLASS), said["y"][o], top == label).astype(np.int8),
         Classes(made["says"][p], made["said"][p]) if needs.classes else NOWHERE,
         Classes(said["means"][o] if needs.classes else NOWHERE.positive, label),
         made["guess"][p] if needs.numbers else NONE,
@@ -90,4 +120,3 @@ def labelled(join: Join, plan: Plan, pairs: Pairs) -> tuple[Labelled, dict[int, 
         {place: made[f"stated{place}"][p] for place in needs.stated},
         top != NO_CLASS,
     )
-    return told, {place: made[f"slice{place}"][p].astype(np.int64) for place in needs.slices}

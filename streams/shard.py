@@ -17,12 +17,12 @@ from interlock.streams.batch import AbuseReports, Outcomes, Predictions
 from interlock.streams.classes import Classes, predicted
 from interlock.streams.clock import BEGINNING, Clock, Times
 from interlock.streams.counting import Chunk, Counter, probabilities
-from interlock.streams.counting_labels import count_pairs
 from interlock.streams.due import Due, DueList
 from interlock.streams.exemplars import Explainer
-from interlock.streams.join import Join, Pairs
+from interlock.streams.facts import count, take_in, waited_for
+from interlock.streams.join import Join
 from interlock.streams.names import OVERFLOW, Names, distinct
-from interlock.streams.remembering import kept, labelled, remember, remember_labels
+from interlock.streams.remembering import kept, remember
 from interlock.streams.reporting import FIRST_SLICE, Reports
 from interlock.streams.scoring import Scorer
 from interlock.streams.tally import CHAINS, NO_COHORT, CodeTables, Ints, OpenCounts, TallyRecord, local_record, tabulate
@@ -106,16 +106,14 @@ class Shard:
         """Take in outcomes in offset order."""
         if batch.rows():
             times = self.clocks["outcomes"].read(batch.ts, batch.appended)
-            admitted = self.join.admit_outcomes(batch.ids, times)
-            revised = ~admitted.fresh & (batch.revision > 0)  # a correction restates nothing yet, and is not a repeat
+            told = take_in(self.join, self.plan, batch, times)
+            revised = ~told.new & (batch.revision > 0)  # a correction restates nothing yet, and is not a repeat
+            self.counters["outcomes"] += int(told.new.sum())
             self.counters["revision_ignored"] += int(revised.sum())
-            self.counters["duplicate"] += int((~admitted.fresh & ~revised).sum())
-            self.counters["late"] += int((times.late & admitted.fresh).sum())
-            remember_labels(self.join, self.plan, batch.take(admitted.fresh), admitted.rows)
-            pairs, repeats = self.join.meet_predictions(admitted.rows)
-            self.counters["duplicate"] += repeats
-            self.counters["outcomes"] += len(admitted.rows) - repeats
-            self._count_pairs(pairs)
+            self.counters["duplicate"] += int((~told.new & ~revised).sum())
+            self.counters["known_facts"] += int((told.new & told.known).sum())
+            self.counters["late"] += int((times.late & told.new).sum())
+            self.counters["joined"] += count(self.join, self.plan, told.pairs, self.open["joined"])
         return self._advance(Output())
 
     def abuse(self, batch: AbuseReports) -> Output:
@@ -193,7 +191,8 @@ class Shard:
         if self.plan.joins:
             slices = {p: np.where(counted.inside[p], counted.slices[p], -1) for p in self._kept.slices}
             remember(self.join, self.plan, chunk, rows, slices)
-            self._count_pairs(self.join.meet_outcomes(rows))
+            met = waited_for(self.join, rows)
+            self.counters["joined"] += count(self.join, self.plan, met, self.open["joined"])
 
     def _count_reports(self, batch: AbuseReports, times: Times) -> None:
         self.counters["late"] += int(times.late.sum())
@@ -210,11 +209,6 @@ class Shard:
         if not self.plan.classifies:
             return None
         return predicted(batch, self.plan.policy.labels.positive_values, self.plan.predicted)
-
-    def _count_pairs(self, pairs: Pairs) -> None:
-        if len(pairs.prediction):
-            self.counters["joined"] += len(pairs.prediction)
-            count_pairs(self.plan, *labelled(self.join, self.plan, pairs), self.open["joined"])
 
     def _version(self, batch: Predictions) -> Ints:
         """Return the code of each row's model and version."""

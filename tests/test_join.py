@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.policies.load import load_policy
-from interlock.policies.plan import ORPHANS, Plan, make_plan
+from interlock.policies.plan import LABELS, ORPHANS, Plan, make_plan
 from interlock.streams.batch import Lines, Outcomes, Predictions, Wanted
 from interlock.streams.decode import Decoder, outcome_decoder, prediction_decoder
 from interlock.streams.pipeline import learned
@@ -141,6 +141,39 @@ def test_a_correction_is_counted_and_restates_nothing_yet(shard: Shard) -> None:
     feed(shard, "outcomes", outcome("a", 1), outcome("a", 2, revision=1))
 
     assert (joined(shard), shard.counters["revision_ignored"], shard.counters["duplicate"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("first", ["predictions", "outcomes"])
+def test_one_outcome_with_both_facts_is_one_joined_and_two_are_two(shard: Shard, first: str) -> None:
+    """Facts are two, outcomes are counted as they came; whichever topic is read first."""
+    both, review = {"confirmed_ood": True}, {"confirmed_ood": True, "label": None}
+    said = [outcome("a", 1, **both), outcome("b", 1), outcome("b", 2, **review)]
+    topics = {"predictions": [prediction("a", 0), prediction("b", 0)], "outcomes": said}
+    for topic in sorted(topics, reverse=first == "predictions"):
+        feed(shard, topic, *topics[topic])
+    table = next(r.counts for r in shard.finish((START + DAY) // shard.plan.tick).records if r.chain == "joined")
+
+    assert (joined(shard), shard.counters["outcomes"], shard.counters["duplicate"]) == (3, 3, 0)
+    assert table[COUNT, table[CELL] == LABELS].sum() == 3
+
+
+def test_one_outcome_with_both_facts_waits_once_and_is_one_orphan(shard: Shard) -> None:
+    feed(shard, "predictions", prediction("z", 0))
+    feed(shard, "outcomes", outcome("nobody", 1, confirmed_ood=True), outcome("none", 1))
+    assert shard.join.waiting() == 2
+
+    feed(shard, "outcomes", outcome("z", 50))
+    feed(shard, "predictions", prediction("y", 50))
+
+    assert (shard.counters["orphan"], shard.join.waiting()) == (2, 0)
+
+
+def test_a_review_is_new_after_the_label_and_a_correction_beside_it_is_told(shard: Shard) -> None:
+    feed(shard, "predictions", prediction("a", 0))
+    feed(shard, "outcomes", outcome("a", 1), outcome("a", 2, confirmed_ood=True, revision=1), outcome("a", 3))
+
+    assert (shard.counters["outcomes"], joined(shard)) == (2, 2)
+    assert (shard.counters["known_facts"], shard.counters["revision_ignored"], shard.counters["duplicate"]) == (1, 0, 1)
 
 
 @given(

@@ -10,7 +10,6 @@ from tests.replaying import Event
 UNCLEAR: list[tuple[str, Event, Event]] = [
     ("", {"prediction": None}, {"label": True}),
     ("", {"prediction": ...}, {"label": True}),
-    ("", {"prediction": True}, {"label": None, "confirmed_ood": False}),
     (", predicted: features.amount > 1.0", {"prediction": True}, {"label": True}),
 ]
 WRONG_WORDS: list[tuple[str, Event, Event]] = [
@@ -31,6 +30,17 @@ def test_a_prediction_or_a_label_that_says_no_class_is_counted_and_never_green(
     assert {final(ran, name)["state"] for name in names} == {"unidentified"}
     assert all(final(ran, name)["evidence"]["undecided"] > 300 for name in names)
     assert "could not be decided" in final(ran, names[0])["evidence"]["reason"]
+
+
+def test_reviews_without_labels_leave_labels_missing(tmp_path: Path) -> None:
+    """A review is no label: none of them is undecided, all of them are still to come."""
+    names = ("accuracy", *OF_CLASS)
+    said: Two = lambda _: ({"prediction": True}, {"label": None, "confirmed_ood": False})  # noqa: E731 - as above
+    ran = replayed(tmp_path, policy(*names), said, 900)
+
+    assert ran.code == 4
+    assert {final(ran, name)["state"] for name in names} == {"insufficient"}
+    assert final(ran, "accuracy")["evidence"]["reason"].startswith("labels missing")
 
 
 def test_one_in_ten_predictions_without_a_class_is_too_many_and_one_in_fifty_is_not(tmp_path: Path) -> None:
