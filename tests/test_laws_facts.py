@@ -75,6 +75,12 @@ def same(found: Run, expected: Run, slo: bytes = b"") -> None:
         assert hash(tuple(lines)) == hash(tuple(line for line in other.splitlines() if slo in line))
 
 
+def test_the_history_told_apart_engages_on_labels_and_on_reviews() -> None:
+    """Otherwise equality would say little: two runs without any review are equal too."""
+    for slo in (b'"ood_recall_12h"', b'"decision_ece_6h"'):
+        assert any(slo in line and b'"engaged"' in line for line in apart().controls.splitlines()), slo
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_two_outcomes_at_one_time_say_what_one_says(order: int) -> None:
     split = told(lambda said: [only(said, LABELS), only(said, REVIEWS)][::order] if has(said) else [said])
