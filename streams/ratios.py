@@ -36,7 +36,7 @@ def counts(series: Series, batch: Predictions, scores: Scores, where: NDArray[np
         case Kind.OOD:
             return Counts(inside & scores.scored, scores.flagged, unknown)
         case Kind.UNSEEN:
-            return Counts(inside & scores.compared, scores.unseen, unknown)
+            return Counts(inside & scores.told, scores.unseen, unknown)
         case Kind.MISSING:
             return Counts(inside & scores.compared, scores.missing, unknown)
         case Kind.RANGE:

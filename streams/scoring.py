@@ -32,12 +32,14 @@ OWN_SCORE = "ood_score"
 class Scores:
     """Of n predictions, bool[n]: compared with the reference, scored by anyone, flagged, chosen for audit, unseen value.
 
+    `told`: of those compared, the ones that have any feature of the reference at all.
     `level` int8[n] is the audit level. `missing`: a feature of the reference is missing, or cannot be read as what it is;
     `ranged`: compared with ranges; `outside`: a number lies outside its range. All are false unless an SLO asks.
     `labelled`: a label is asked for, of all or of the share that `labels.sample` keeps.
     """
 
     compared: Mask
+    told: Mask
     scored: Mask
     flagged: Mask
     selected: Mask
@@ -67,15 +69,17 @@ class Scorer:
     def score(self, batch: Predictions) -> Scores:
         """Score n predictions."""
         n = batch.rows()
-        compared, scored, flagged, unseen = (np.zeros(n, np.bool_) for _ in range(4))
+        compared, told, scored, flagged, unseen = (np.zeros(n, np.bool_) for _ in range(5))
         level = np.zeros(n, np.int8)
         if self._reference:
             known, embedding = embedded(batch, self._reference.width)
             odd = self._reference.ood.score(batch.numbers, batch.categories, embedding)
             compared = self._comparable(batch)
-            scored = compared & known
+            # What has none of the features is no familiar event, but an event that says nothing: missing_rate sees it.
+            told = compared & (~absent(batch).all(axis=0) | (known & (self._reference.width > 0)))
+            scored = told & known
             flagged = scored & (odd >= self._threshold)
-            unseen = compared & self._reference.scorer.unseen(batch.categories)
+            unseen = told & self._reference.scorer.unseen(batch.categories)
             if self._stratified:
                 level = self._reference.calibration.level(odd)
         if self._ood.threshold is not None:
@@ -83,7 +87,7 @@ class Scorer:
             flagged |= batch.ood_score >= self._ood.threshold
         selected = self._select(batch, scored & ~flagged, level)
         asked = self._drawn(batch, self._sample)
-        return Scores(compared, scored, flagged, selected, level, unseen, *self._features(batch, compared), asked)
+        return Scores(compared, told, scored, flagged, selected, level, unseen, *self._features(batch, compared), asked)
 
     def bins(self, batch: Predictions, p: NDArray[np.int64]) -> NDArray[np.uint8] | None:
         """Return where the streams of drift fall, uint8[F, n]; None if nobody asks, or the reference has no bins."""

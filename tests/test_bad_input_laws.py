@@ -97,14 +97,16 @@ def test_features_that_are_constant_or_missing_in_the_reference_end_in_states_wi
     assert b"inf" not in lines.lower()
 
 
-def test_a_stream_without_the_features_of_its_reference_breaches_the_missing_rate() -> None:
-    """Pinned: `ood_rate` and `unseen_rate` alone stay met, since what is missing is neither odd nor new to them."""
-    verdicts, _ = said(fitted(features(1)), {"other": np.zeros(ROWS)}, MISSING)
-    states = {slo: {v.state for v in verdicts if v.slo == slo} for slo in ("missing_rate_24h", "ood_rate_24h")}
+def test_a_stream_without_the_features_of_its_reference_breaches_the_missing_rate_and_is_nowhere_green() -> None:
+    """Law: an event that has none of the features is not familiar, and is not scored: no rate of it is met."""
+    verdicts, _ = said(
+        fitted(features(1)), {"other": np.zeros(ROWS)}, MISSING, promise("unseen_rate_24h", "<= 0.05", "24h")
+    )
+    states = {slo: {v.state for v in verdicts if v.slo == slo} for slo in {v.slo for v in verdicts}}
 
     assert "breached" in states["missing_rate_24h"]
-    assert "met" not in states["missing_rate_24h"]
-    assert "breached" not in states["ood_rate_24h"]
+    assert states["ood_rate_24h"] <= {"no_data", "insufficient"}
+    assert states["unseen_rate_24h"] <= {"no_data", "insufficient"}
 
 
 def test_a_category_of_which_every_value_is_new_breaches_and_names_no_more_than_it_may() -> None:

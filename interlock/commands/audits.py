@@ -25,7 +25,7 @@ DONE = Path("reviews") / "outcomes.jsonl"
 audits = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Move what is due for review to a reviewers' table, and the answers back."
+    help="Move what is due for review to reviewers and back."
     "\n\nExample: interlock audits export --replay out/replay -o todo.csv",
 )
 
