@@ -65,7 +65,7 @@ def ticks(slices: int, repeats: int) -> Ticks:
 def counting(events: int, repeats: int) -> float:
     """Return the microseconds that finding and counting the bins of an event of 20 features takes, in chunks of 8192."""
     rng = np.random.default_rng(1)
-    streams = [number_stream(f"f{f}", rng.standard_normal(20_000), None) for f in range(STREAMS)]
+    streams = [number_stream(f"f{f}", rng.standard_normal(20_000)) for f in range(STREAMS)]
     values, slices = rng.standard_normal((STREAMS, 8192)), np.sort(rng.integers(0, 50, 8192))
     zero = np.zeros(50, np.int64)
     groups, every = Groups(slices, [zero, zero, np.arange(50)], slices), np.ones(8192, np.bool_)

@@ -65,3 +65,19 @@ def bins_dispersion(counts: Ints, scores: Floats) -> float:
         centred = score - (p * score).sum()
         found.append(_dispersion(residual @ centred, n * float((p * centred**2).sum()), 1))
     return max(found)
+
+
+def hourly_dispersion(counts: Ints, seen: Ints, by_hour: Ints, scores: Floats) -> float:
+    """Return phi >= 1 of the bins of a stream that has a cycle: what the hours do not explain, as `bins_dispersion` has it.
+
+    counts int64[P, K] of the reference's panes, `seen` int64[P, C] their events by hour, by_hour int64[C, K] the counts of
+    each hour, scores float64[D, K]. A pane is expected to be what its own events' hours are.
+    """
+    p = by_hour / np.maximum(by_hour.sum(axis=1), 1)[:, None]
+    residual, variance = counts - seen @ p, seen @ (p * (1 - p))
+    found = [_dispersion(residual.reshape(-1), variance.reshape(-1), int((p > 0).sum()))]
+    hours = int((by_hour.sum(axis=1) > 0).sum())
+    for score in scores:
+        spread = p @ score**2 - (p @ score) ** 2
+        found.append(_dispersion(residual @ score, seen @ np.maximum(spread, 0.0), hours))
+    return max(found)

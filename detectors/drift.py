@@ -1,7 +1,7 @@
 """Whether a stream's values still fall into bins as the reference's did: the Neyman-smooth Shiryaev-Roberts e-detector."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +30,8 @@ UNIT = 1 << 20
 MOST_NATS = 50.0
 """Largest log e-value of a pane; less is still valid."""
 MOST_R = 1e100
+LEAST_ROWS = 250
+"""Rows of an hour's own reference; with fewer it could prove no shift of half a standard deviation."""
 EXACT = 1 << 53
 BLOCK = 1024
 """Slots taken at once, so that a block of R stays in the cache; no effect on results."""
@@ -39,12 +41,26 @@ Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """The reference of a stream with a cycle by the hour of the day (C = 24) or of the week (C = 168), UTC.
+
+    Hour c holds the times whose hours since 1970 leave c when divided by C. `counts`: C rows of K; `new`: by hour, a bound
+    on the share of events in NEW; `phi`: of what the hours do not explain; `explained`: the share that they do.
+    """
+
+    counts: tuple[tuple[int, ...], ...]
+    new: tuple[float, ...]
+    phi: float
+    explained: float
+
+
 @dataclass(frozen=True)
 class Bins:
     """One stream as the reference had it: `labels` and `counts` of its K bins, MISSING and NEW among them.
 
     `ordered`: the known bins lie in order of the values. `new`: a bound on the share of events in NEW. `phi` >= 1 is what
-    counts are divided by. `centres` are the middles of the known bins, for distances.
+    counts are divided by. `centres` are the middles of the known bins, for distances. `hours`: if a cycle has its own.
     """
 
     name: str
@@ -54,6 +70,16 @@ class Bins:
     new: float
     phi: float = 1.0
     centres: tuple[float, ...] = ()
+    hours: Hours | None = None
+
+    def each_hour(self) -> list["Bins"]:
+        """Return the bins of each hour of the cycle, none without one; an hour with few rows has those of all hours."""
+        if self.hours is None:
+            return []
+        return [
+            replace(self, counts=counts, new=new, phi=self.hours.phi, hours=None) if sum(counts) >= LEAST_ROWS else self
+            for counts, new in zip(self.hours.counts, self.hours.new, strict=True)
+        ]
 
     @property
     def rows(self) -> int:
@@ -132,23 +158,35 @@ class Design:
     tried: tuple[Alternative, ...]
     weights: Floats
     coefficients: Ints
+    by_hour: Ints
+    """Of a stream with a cycle, for each hour int64[C, J, B]; what the hour's reference could never prove adds nothing in it."""
 
     @classmethod
     def of(cls, bins: Bins, sigmas: float = SIGMAS) -> "Design":
         """Return the design for a stream's bins."""
-        p0, tried, rows = bins.shares, [], []
-        for named, q in alternatives(bins):
-            ratio = q / p0
-            sd = np.sqrt((p0 * (ratio - 1) ** 2).sum())
-            gain = np.log(ratio) - np.log1p(sigmas * sd / np.sqrt(max(bins.rows, 1) / bins.phi))
-            if (q * gain).sum() > 0:
-                tried.append(named)
-                rows.append(np.floor(gain / bins.phi * UNIT))
-        weights, coefficients = np.zeros(ALTERNATIVES), np.zeros((ALTERNATIVES, BINS), np.int64)
+        tables = [_evidence(one, sigmas) for one in (bins, *bins.each_hour())]
+        proven = np.any([table.any(axis=1) for table in tables], axis=0)
+        tried = [named for (named, _), proves in zip(alternatives(bins), proven, strict=True) if proves]
+        weights, coefficients = np.zeros(ALTERNATIVES), np.zeros((len(tables), ALTERNATIVES, BINS), np.int64)
         weights[: len(tried)] = 1 / max(len(tried), 1)
-        for k, row in enumerate(rows):
-            coefficients[k, : len(p0)] = row
-        return cls(bins, tuple(tried), weights, coefficients)
+        for k, table in enumerate(tables):
+            coefficients[k, : len(tried), : table.shape[1]] = table[proven]
+        return cls(bins, tuple(tried), weights, coefficients[0], coefficients[1:])
+
+    def at(self, hour: int | None) -> Ints:
+        """Return what an event of a bin adds in an hour since 1970, int64[J, B]; None: compared with all hours."""
+        return self.coefficients if hour is None or not len(self.by_hour) else self.by_hour[hour % len(self.by_hour)]
+
+
+def _evidence(bins: Bins, sigmas: float) -> Ints:
+    """Return the coefficients of every alternative, int64[J, K]; 0 for one that the reference could never prove."""
+    p0, rows = bins.shares, []
+    for _, q in alternatives(bins):
+        ratio = q / p0
+        sd = np.sqrt((p0 * (ratio - 1) ** 2).sum())
+        gain = np.log(ratio) - np.log1p(sigmas * sd / np.sqrt(max(bins.rows, 1) / bins.phi))
+        rows.append(np.floor(gain / bins.phi * UNIT) * float((q * gain).sum() > 0))
+    return np.array(rows, np.int64).reshape(-1, len(p0))
 
 
 def log_e(counts: Ints, coefficients: Ints) -> Floats:
@@ -179,16 +217,17 @@ class DriftDetector:
         self.m = np.zeros((slots, len(designs)))
         self._r = np.zeros((len(designs), ALTERNATIVES, slots))
 
-    def step(self, counts: Ints, busy: Ints) -> None:
-        """Take in a pane: `counts` int64[S, F, B]; only the slots `busy`, ascending, had events."""
+    def step(self, counts: Ints, busy: Ints, hour: int | None = None) -> None:
+        """Take in a pane: `counts` int64[S, F, B]; only the slots `busy`, ascending, had events; `hour` as in `Design.at`."""
         for f, design in enumerate(self._designs):
             for start in range(0, len(busy), BLOCK):
-                self._step(f, design, counts, busy[start : start + BLOCK])
+                self._step(f, design.at(hour), counts, busy[start : start + BLOCK])
 
-    def _step(self, f: int, design: Design, counts: Ints, slots: Ints) -> None:
+    def _step(self, f: int, coefficients: Ints, counts: Ints, slots: Ints) -> None:
         whole = len(slots) and slots[-1] - slots[0] == len(slots) - 1
         rows: Any = slice(slots[0], slots[-1] + 1) if whole else slots
-        e = log_e(np.ascontiguousarray(counts[rows, f]), design.coefficients)
+        e = log_e(np.ascontiguousarray(counts[rows, f]), coefficients)
+        design = self._designs[f]
         used = len(design.tried)
         np.exp(np.minimum(e * (1 / UNIT), MOST_NATS), out=e)
         r = self._r[f][:used, rows]

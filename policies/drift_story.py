@@ -1,7 +1,7 @@
 """What a verdict on drift tells: per stream since when, how its values changed, how large the difference is."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from interlock.detectors.drift import MISSING, NEW, Alternative, Bins
 from interlock.detectors.effect_sizes import effect_sizes, psi
 from interlock.policies.context import Context
+from interlock.policies.scalars import HOUR
 from interlock.records import State, Verdict
 
 OTHERS = 10
@@ -21,6 +22,7 @@ NAMED = 5
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -94,7 +96,7 @@ def _drifted(told: Streams, stream: int, drift: Drift, width: int) -> dict[str, 
         "log_e": _log(drift.m),
         "clear": drift.clear,
         "hold": drift.hold,
-        **_sizes(bins, counts),
+        **_sizes(bins, counts, width),
     }
 
 
@@ -109,16 +111,32 @@ def _others(told: Streams) -> list[dict[str, object]]:
             "stream": told.streams[f].name,
             "drifted": False,
             "log_e": _log(float(told.m[f])),
-            **_sizes(told.streams[f], told.recent[f]),
+            **_sizes(told.streams[f], told.recent[f], told.context.pane_ms),
         }
         for _, f in ranked[:most]
     ]
 
 
-def _sizes(bins: Bins, counts: Ints) -> dict[str, object]:
+def _sizes(bins: Bins, counts: Ints, width: int) -> dict[str, object]:
+    """Return effect sizes against the reference of all hours; `cycle` says where evidence is against that of each hour."""
     known = counts[: len(bins.counts)]
-    sizes = effect_sizes(known, np.array(bins.counts, np.int64), bins.centres)
-    return {"n": int(known.sum()), "dispersion": bins.phi, **sizes}
+    sizes: dict[str, object] = {"n": int(known.sum()), "dispersion": bins.phi}
+    if bins.hours is not None and width <= HOUR:
+        sizes |= {"dispersion": bins.hours.phi, "cycle": f"{len(bins.hours.counts)}h"}
+    return sizes | effect_sizes(known, np.array(bins.counts, np.int64), bins.centres)
+
+
+def marked(pairs: Iterable[tuple[int, int]], shape: tuple[int, ...]) -> Mask:
+    """Return which (slot, stream) pairs there are, bool[S, F]."""
+    found = np.zeros(shape, np.bool_)
+    for pair in pairs:
+        found[pair] = True
+    return found
+
+
+def hour_of(pane: int, width: int) -> int | None:
+    """Return the hour since 1970 in which a pane of `width` ms begins; None of one wider than an hour."""
+    return pane * width // HOUR if width <= HOUR else None
 
 
 def says(best: Alternative, bins: Bins, counts: Ints, causes: Mapping[str, object]) -> str:

@@ -13,7 +13,7 @@ from interlock.policies.accepted import Accepted
 from interlock.policies.causes import Causes, Exemplar
 from interlock.policies.context import Context
 from interlock.policies.controls import Cause, Controls, ReleaseCommand, Scope
-from interlock.policies.drift_story import Drift, Streams, evidence, sentence
+from interlock.policies.drift_story import Drift, Streams, evidence, hour_of, marked, sentence
 from interlock.policies.drift_tallies import Tallies
 from interlock.policies.measures import MOST_UNDECIDED
 from interlock.policies.plan import slo_paths
@@ -80,7 +80,7 @@ class DriftMachine:
             return
         counts = table[:, 2:].reshape(len(table), -1, BINS)
         self.tallies.add(pane // max(1, self.context.window_panes // 2), counts)
-        self.detector.step(counts, busy)
+        self.detector.step(counts, busy, hour_of(pane, self.context.pane_ms))
         self._decide(pane, busy)
         self._since(pane, counts)
 
@@ -103,21 +103,14 @@ class DriftMachine:
         if self.accepted.any(end):
             self._let_be(self.accepted.mask(end, {s: self._slice(s) for s in self.slots.taken()}, m.shape))
         self._follow(pane, set(busy.tolist()))
-        known = self._known()
+        known = marked(self.drifts, self.detector.m.shape)
         found = e_bh(np.where(known, 0.0, m), self._find, self._room)
         for slot, stream in np.argwhere(found).tolist():
             self._engage(pane, (slot, stream))
         self._warned = e_bh(np.where(known, 0.0, self.detector.m), self._warn, self._room)
 
     def _since(self, pane: int, counts: Ints) -> None:
-        self.tallies.follow(pane, (self.detector.m > LOW) | self._known(), counts)
-
-    def _known(self) -> Mask:
-        """Return which streams have been found and are not clear, bool[S, F]."""
-        known = np.zeros(self.detector.m.shape, np.bool_)
-        for pair in self.drifts:
-            known[pair] = True
-        return known
+        self.tallies.follow(pane, (self.detector.m > LOW) | marked(self.drifts, self.detector.m.shape), counts)
 
     def _let_be(self, quiet: Mask) -> None:
         self.detector.restart(*np.nonzero(quiet))

@@ -12,13 +12,14 @@ from interlock.detectors.ece import BINS, groups_equal_mass, micro_bin
 from interlock.detectors.ood import LEAST_NUMBERS
 from interlock.detectors.surprisal import MISSING_CODE
 from interlock.errors import UserError
+from interlock.policies.scalars import HOUR
 from interlock.streams.clock import YEAR_2000
 from interlock.streams.counting import FIXED
 from interlock.streams.decode_columns import category_text
 from interlock.streams.drift_bins import FEATURES, PREDICTION, SCORE, DriftStream, score_values
 from interlock.streams.fit_delays import learn_delays
 from interlock.streams.fit_dispersion import Marks, dispersions, panes
-from interlock.streams.fit_drift import category_stream, number_stream
+from interlock.streams.fit_drift import Times, category_stream, number_stream
 from interlock.streams.fit_rows import FeatureRows, Rows
 from interlock.streams.fit_scorer import (
     UNSCORED,
@@ -100,18 +101,19 @@ def _drift(
     rows: Rows, numerics: Sequence[Numeric], categories: Sequence[Category], fit: Mask, warnings: list[str]
 ) -> tuple[DriftStream, ...]:
     """Return the bins of what drift watches: features in the scorer's order, then the score and the prediction."""
-    pane, score = panes(rows.ts), score_values(rows.p)
-    found = [number_stream(f"{FEATURES}{one.name}", one.values, pane) for one in numerics]
-    found += [category_stream(f"{FEATURES}{one.name}", one.codes, one.vocabulary.values, pane) for one in categories]
+    times, score = Times(panes(rows.ts), rows.ts // HOUR), score_values(rows.p)
+    found = [number_stream(f"{FEATURES}{one.name}", one.values, times) for one in numerics]
+    found += [category_stream(f"{FEATURES}{one.name}", one.codes, one.vocabulary.values, times) for one in categories]
     if not np.isnan(score).all():
-        found.append(number_stream(SCORE, score, pane))
+        found.append(number_stream(SCORE, score, times))
     said = _feature(PREDICTION, rows.prediction, fit, warnings) if any(_found(rows.prediction)) else None
     if isinstance(said, Numeric):
-        found.append(number_stream(PREDICTION, said.values, pane))
+        found.append(number_stream(PREDICTION, said.values, times))
     elif said is not None:
         values = said.vocabulary.values
-        made = category_stream(PREDICTION, said.codes, values, pane)
+        made = category_stream(PREDICTION, said.codes, values, times)
         found.append(replace(made, rest=values[len(made.values) :]))
+    warnings += times.doubts
     return tuple(found)
 
 

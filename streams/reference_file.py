@@ -72,6 +72,15 @@ class OodPart(msgspec.Struct, frozen=True, omit_defaults=True):
     embedding: SpacePart | None = None
 
 
+class HoursPart(msgspec.Struct, frozen=True):
+    """The reference of each hour of a stream with a cycle: `counts` int64[24 or 168, K]."""
+
+    counts: Packed
+    new: tuple[float, ...]
+    phi: float
+    explained: float
+
+
 class DriftPart(msgspec.Struct, frozen=True, omit_defaults=True):
     """The bins of one stream that drift watches; of a number `range` and `edges`, of a category `values`."""
 
@@ -85,6 +94,7 @@ class DriftPart(msgspec.Struct, frozen=True, omit_defaults=True):
     centres: tuple[float, ...] = ()
     values: tuple[str, ...] = ()
     rest: tuple[str, ...] = ()
+    hours: HoursPart | None = None
 
 
 class Body(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from interlock.detectors.conformal import Scale
-from interlock.detectors.drift import KNOWN, Bins
+from interlock.detectors.cycle import DAY, WEEK
+from interlock.detectors.drift import KNOWN, Bins, Hours
 from interlock.detectors.ood import Parts, Space
 from interlock.detectors.prototypes import Prototypes
 from interlock.streams.drift_bins import DriftStream
-from interlock.streams.reference_file import DriftPart, OodPart, ScalePart, SpacePart, array, packed
+from interlock.streams.reference_file import DriftPart, HoursPart, OodPart, ScalePart, SpacePart, array, packed
 
 
 def written(parts: Parts | None) -> OodPart | None:
@@ -56,6 +57,7 @@ def written_drift(streams: Sequence[DriftStream]) -> tuple[DriftPart, ...] | Non
             centres=stream.bins.centres,
             values=stream.values,
             rest=stream.rest,
+            hours=_hours_part(stream.bins.hours),
         )
         for stream in streams
     )
@@ -77,5 +79,21 @@ def _stream(part: DriftPart) -> DriftStream:
     known = len(part.edges) + 1 if number else len(part.values)
     if len(part.labels) != len(counts) or len(counts) - KNOWN not in (known, known + (not number)) or part.phi < 1:
         raise ValueError(f"damaged (the bins of {part.name} do not fit together)")
-    bins = Bins(part.name, part.labels, counts, number, part.new, part.phi, part.centres)
+    bins = Bins(part.name, part.labels, counts, number, part.new, part.phi, part.centres, _hours(part))
     return DriftStream(bins, part.edges, part.range, part.values, part.rest)
+
+
+def _hours_part(hours: Hours | None) -> HoursPart | None:
+    if hours is None:
+        return None
+    return HoursPart(packed(np.array(hours.counts, np.int64)), hours.new, hours.phi, hours.explained)
+
+
+def _hours(part: DriftPart) -> Hours | None:
+    if part.hours is None:
+        return None
+    counts, one = array(part.hours.counts), part.hours
+    fits = counts.shape in ((DAY, len(part.labels)), (WEEK, len(part.labels))) and len(one.new) == len(counts)
+    if not fits or not np.array_equal(counts.sum(axis=0), array(part.counts)) or one.phi < 1:
+        raise ValueError(f"damaged (the hours of {part.name} do not fit together)")
+    return Hours(tuple(map(tuple, counts.tolist())), one.new, one.phi, one.explained)

@@ -28,7 +28,10 @@ slos:
 
 @dataclass(frozen=True)
 class Traffic:
-    """How many predictions in how many hours; between `hours` of `drift`, amounts shift by `shift` sd and codes are new."""
+    """How many predictions in how many hours; between `hours` of `drift`, amounts shift by `shift` sd and codes are new.
+
+    Amounts rise and fall by `swing` sd with the hour of the day.
+    """
 
     seed: int
     rows: int = 3000
@@ -38,6 +41,7 @@ class Traffic:
     new: float = 0.0
     gone: bool = False
     start: int = START
+    swing: float = 0.0
 
 
 def predictions(traffic: Traffic) -> list[dict[str, Any]]:
@@ -46,6 +50,7 @@ def predictions(traffic: Traffic) -> list[dict[str, Any]]:
     ts = np.sort(rng.integers(0, t.hours * HOUR, t.rows))
     inside = (ts >= t.drift[0] * HOUR) & (ts < t.drift[1] * HOUR)
     amount = rng.standard_normal(t.rows) + t.shift * inside
+    amount += t.swing * np.sin(2 * np.pi * ((ts + t.start) / (24 * HOUR) % 1))
     code = np.where(
         inside & (rng.random(t.rows) < t.new), "ZX-9", rng.choice(list("abcd"), t.rows, p=[0.5, 0.3, 0.15, 0.05])
     )

@@ -99,9 +99,7 @@ def test_features_that_are_constant_or_missing_in_the_reference_end_in_states_wi
 
 def test_a_stream_without_the_features_of_its_reference_breaches_the_missing_rate_and_is_nowhere_green() -> None:
     """Law: an event that has none of the features is not familiar, and is not scored: no rate of it is met."""
-    verdicts, _ = said(
-        fitted(features(1)), {"other": np.zeros(ROWS)}, MISSING, promise("unseen_rate_24h", "<= 0.05", "24h")
-    )
+    verdicts, _ = said(fitted(features(1)), {"other": np.zeros(ROWS)}, MISSING)
     states = {slo: {v.state for v in verdicts if v.slo == slo} for slo in {v.slo for v in verdicts}}
 
     assert "breached" in states["missing_rate_24h"]

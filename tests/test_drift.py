@@ -12,9 +12,9 @@ from interlock.streams.drift_bins import OTHERS
 from interlock.streams.fit_drift import category_stream, number_stream
 
 RNG = np.random.default_rng(3)
-NORMAL = number_stream("x", RNG.standard_normal(5000), None)
+NORMAL = number_stream("x", RNG.standard_normal(5000))
 CODES = np.minimum(RNG.geometric(0.2, 5000) - 1, 29).astype(np.int32)
-CATEGORY = category_stream("c", CODES, [f"v{i:02d}" for i in range(30)], None)
+CATEGORY = category_stream("c", CODES, [f"v{i:02d}" for i in range(30)])
 
 
 @pytest.mark.parametrize("stream", [NORMAL, CATEGORY], ids=["number", "category"])
@@ -111,7 +111,7 @@ def test_a_number_falls_into_bins_of_about_equal_mass_and_two_of_its_own() -> No
     ids=["constant", "binary", "huge", "one other"],
 )
 def test_tied_values_give_fewer_bins_and_finite_evidence(values: list[float], known: int) -> None:
-    stream = number_stream("x", np.array(values), None)
+    stream = number_stream("x", np.array(values))
     design = Design.of(stream.bins)
     detector = DriftDetector([design], 1)
     for codes in (stream.of_numbers(np.array(values)), np.full(600, NEW), np.full(600, MISSING)):
@@ -125,7 +125,7 @@ def test_tied_values_give_fewer_bins_and_finite_evidence(values: list[float], kn
 
 def test_a_category_of_a_million_values_has_sixteen_known_bins() -> None:
     codes = np.concatenate([np.zeros(500, np.int32), np.arange(1_000_000, dtype=np.int32)])
-    stream = category_stream("c", codes, [str(i) for i in range(1_000_000)], None)
+    stream = category_stream("c", codes, [str(i) for i in range(1_000_000)])
 
     assert stream.values == ("0",)
     assert stream.bins.labels == ("missing", "unseen codes", "0", OTHERS)

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.evidence.registry import Measured, Size, acceptance
 from interlock.detectors.drift import BINS, Design, DriftDetector
 from interlock.streams.drift_bins import DriftStream
-from interlock.streams.fit_drift import number_stream
+from interlock.streams.fit_drift import Times, number_stream
 
 Floats = np.ndarray
 Change = Callable[[np.random.Generator, Floats], Floats]
@@ -20,8 +20,8 @@ Change = Callable[[np.random.Generator, Floats], Floats]
 
 def detectors(references: Floats, pane: int | None = None) -> tuple[list[DriftStream], DriftDetector]:
     """Return the streams of references float64[S, n], phi from panes of `pane` rows if given, and a detector of one slot."""
-    panes = None if pane is None else np.arange(references.shape[1]) // pane
-    streams = [number_stream("x", values, panes) for values in references]
+    times = Times() if pane is None else Times(np.arange(references.shape[1]) // pane)
+    streams = [number_stream("x", values, times) for values in references]
     return streams, DriftDetector([Design.of(stream.bins) for stream in streams], 1)
 
 

@@ -70,7 +70,7 @@ def learned(values: Floats) -> DriftStream:
     if len(kinds) > DISTINCT:
         return detectors(values[None])[0][0]
     codes = np.searchsorted(kinds, values).astype(np.int32)
-    return category_stream("x", codes, [str(kind) for kind in kinds.tolist()], None)
+    return category_stream("x", codes, [str(kind) for kind in kinds.tolist()])
 
 
 def _codes(stream: DriftStream, values: Floats) -> np.ndarray:

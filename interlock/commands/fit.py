@@ -17,6 +17,7 @@ from rich.table import Table
 
 from interlock.commands.audit_plan_show import Asked, show_plan, traffic_of
 from interlock.commands.inputs import read_mapping, read_policy
+from interlock.detectors.cycle import DAY
 from interlock.detectors.surprisal import SCALE
 from interlock.errors import UserError
 from interlock.policies.pages_text import plain
@@ -126,10 +127,21 @@ def _print_lines(output: Path, reference: Reference) -> None:
         "ece groups": f"{len(set(reference.ece_groups.tolist()))} of about equal mass",
         "labels": _labels(reference),
         "dispersion": ", ".join(f"{name} {phi:.2f}" for name, phi in sorted(reference.dispersion.items())) or "unknown",
+        "cycles": _cycles(reference),
     }
     for name, text in lines.items():
         typer.echo(f"{name:<11} {text}")
     Console(soft_wrap=True).print(_features(reference))
+
+
+def _cycles(reference: Reference) -> str:
+    """Return which streams drift compares with the same hour of the reference."""
+    told = [
+        f"{plain(one.name, 60)} by hour of the {'day' if len(hours.counts) == DAY else 'week'} ({hours.explained:.0%} explained)"
+        for one in reference.drift
+        if (hours := one.bins.hours) is not None
+    ]
+    return ", ".join(told) or "none: drift compares every stream with all hours"
 
 
 def _features(reference: Reference) -> Table:
