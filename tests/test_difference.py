@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.special import comb
 
 from interlock.detectors.difference import DifferenceEvidence, interval
 from interlock.detectors.fixed import to_nats
@@ -12,10 +12,15 @@ from interlock.detectors.fixed import to_nats
 Numbers = st.integers(0, 400)
 
 
+def likelihood(k: np.ndarray, n: int, p: float) -> np.ndarray:
+    """P(Bin(n, p) = k), from its formula: scipy's overflows where p is too small for a normal number."""
+    return np.asarray(comb(n, k) * p**k * (1 - p) ** (n - k))
+
+
 def expectation(limit: float, p1: float, p0: float, n1: int, n0: int, *, good: bool, phi: float = 1.0) -> float:
     """The largest expected factor of all alternatives, by the sum over all outcomes of a pane."""
     k1, k0 = (x.ravel() for x in np.meshgrid(np.arange(n1 + 1), np.arange(n0 + 1), indexing="ij"))
-    chance = binom.pmf(k1, n1, p1) * binom.pmf(k0, n0, p0)
+    chance = likelihood(k1, n1, p1) * likelihood(k0, n0, p0)
     evidence = DifferenceEvidence.build(limit, phi)
     tell = evidence.log_good if good else evidence.log_bad
     return float((chance[:, None] * np.exp(to_nats(tell((k1, k1 * 0 + n1), (k0, k0 * 0 + n0))))).sum(axis=0).max())
