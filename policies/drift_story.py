@@ -49,7 +49,10 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """All streams of a slot: M float64[F]; counts int64[F, B] since evidence began, of the window, of the reference."""
+    """All streams of a slot: M float64[F]; counts int64[F, B] since evidence began, of the window, of the reference.
+
+    `blind`: streams whose reference is too small, for how much its counts vary, to prove any alternative.
+    """
 
     context: Context
     streams: Sequence[Bins]
@@ -62,6 +65,7 @@ class Streams:
     accepted: Sequence[Mapping[str, object]]
     n: int
     threshold: float
+    blind: Sequence[str]
 
 
 def evidence(told: Streams, state: State) -> dict[str, object]:
@@ -74,6 +78,8 @@ def evidence(told: Streams, state: State) -> dict[str, object]:
         "streams": [_drifted(told, f, drift, width) for f, drift in told.drifts.items()] + _others(told),
         **told.causes,
     }
+    if told.blind:
+        found["blind"] = list(told.blind)
     if told.accepted:
         found["accepted"] = list(told.accepted)
     reason = _missing(told, state)
@@ -172,14 +178,14 @@ def _missing(told: Streams, state: State) -> str | None:
         return "no reference: what values were like before is not known"
     if not told.streams:
         return "the reference has no bins of drift: an older `interlock fit` wrote it; fit it again"
-    match state:
-        case "no_data":
-            return "no predictions of the reference's model in the time that counts"
-        case "unidentified":
-            return "too often it could not be decided whether an event counts (fields are missing, or of another kind)"
-        case "insufficient":
-            return f"{told.n} events of {told.context.slo.least_events}"
-    return None
+    words = {
+        "no_data": "no predictions of the reference's model in the time that counts",
+        "unidentified": "too often it could not be decided whether an event counts (fields are missing, or of another kind)",
+        "insufficient": f"{told.n} events of {told.context.slo.least_events}",
+    }
+    if len(told.blind) == len(told.streams):
+        words["unidentified"] = "the reference is too small, for how much it varies, to prove a change of any stream"
+    return words.get(state)
 
 
 def sentence(verdict: Verdict, *, cleared: bool) -> str:

@@ -50,7 +50,9 @@ class DriftMachine:
         self.slots = Slots(context.cap)
         shape = (len(self.slots), len(self.streams))
         self.width = 2 + shape[1] * BINS
-        self.detector = DriftDetector([Design.of(one) for one in self.streams], shape[0])
+        designs = [Design.of(one) for one in self.streams]
+        self.detector = DriftDetector(designs, shape[0])
+        self._blind = [design.bins.name for design in designs if not design.tried]
         self.window = PaneWindow(shape[0], 2, context.window_panes)
         self.tallies = Tallies.of(*shape)
         self.drifts: dict[tuple[int, int], Drift] = {}
@@ -175,7 +177,7 @@ class DriftMachine:
             Facts(
                 breached=np.array([slot in by_slot for slot in taken], np.bool_),
                 silent=np.array(quiet, np.bool_) | (not self.streams),
-                unidentified=sums[:, 1] > MOST_UNDECIDED * sums.sum(axis=1),
+                unidentified=(sums[:, 1] > MOST_UNDECIDED * sums.sum(axis=1)) | (len(self._blind) == len(self.streams)),
                 too_little=sums[:, 0] < self.context.slo.least_events,
                 at_risk=np.asarray(self._warned[taken].any(axis=1)),
                 proven=np.ones(len(taken), np.bool_),
@@ -227,6 +229,7 @@ class DriftMachine:
             self.accepted.told(end, self._slice(slot)),
             int(self.window.sums[slot, 0]),
             self._find * self._room,
+            self._blind,
         )
 
     def _scope(self, slot: int) -> dict[str, str]:

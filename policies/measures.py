@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from interlock.detectors import recall
 from interlock.detectors.mirror import Mirror
 from interlock.policies.alarm import Bank
+from interlock.policies.measures_base import WithoutMemory
 from interlock.policies.panes import Thresholds
 from interlock.policies.plan import (
     AUDITABLE,
@@ -99,7 +100,7 @@ class Measure(Protocol):
         """Take over a snapshot."""
 
 
-class RecallMeasure:
+class RecallMeasure(WithoutMemory):
     """Recall of the OOD flags from reviews and audits, weighted by the audit probabilities."""
 
     def __init__(self, target: float, probabilities: tuple[float, ...], dispersion: float) -> None:
@@ -208,16 +209,3 @@ class RecallMeasure:
         wrong = recall.value(table[:, CONFIRMED], np.maximum(self._worst(table), self._level(table, MISSED)), pis)[0]
         shown = {"if_right": float(right), "if_wrong": float(wrong)}
         return {name: None if np.isnan(value) else value for name, value in shown.items()}
-
-    def expire(self, pane: int) -> None:
-        """Do nothing: recall has no memory beyond the window."""
-
-    def restart(self, slots: Mask) -> None:
-        """Do nothing: recall has no memory beyond the window."""
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return nothing: recall has no memory beyond the window."""
-        return {}
-
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        """Do nothing: recall has no memory beyond the window."""

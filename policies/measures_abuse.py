@@ -9,6 +9,7 @@ from interlock.detectors.event_rate import FASTER, EventRateEvidence, garwood, p
 from interlock.detectors.mirror import Mirror
 from interlock.policies.alarm import Bank
 from interlock.policies.measures import ALPHA, MOST_UNDECIDED, Estimate, Floats, Ints, Mask
+from interlock.policies.measures_base import WithoutLabels
 from interlock.policies.panes import Thresholds
 from interlock.policies.plan import HIT, UNDECIDED, N
 
@@ -16,7 +17,7 @@ PER = 1000.0
 """Predictions that the rate is given for."""
 
 
-class AbuseMeasure:
+class AbuseMeasure(WithoutLabels):
     """Reports per thousand predictions, which must stay at or below the target.
 
     Fewer than `least` reports are told of nobody: the value is hidden, and their evidence is held back until there are as many.
@@ -44,14 +45,6 @@ class AbuseMeasure:
     def seen(self, table: Ints) -> Ints:
         """Return the predictions that count."""
         return table[:, 0]
-
-    def labels(self, table: Ints) -> tuple[Ints, Ints]:
-        """Return zeros: no label is needed."""
-        return np.zeros(len(table), np.int64), np.zeros(len(table), np.int64)
-
-    def awaited(self, table: Ints) -> tuple[Ints, Ints]:
-        """Return zeros: no label is awaited."""
-        return self.labels(table)
 
     def log_bad(self, pane: int, table: Ints) -> Ints:  # noqa: ARG002 - what is held back has no time of its own
         """Return the evidence of a pane and of those held back, int64[S, 6]; 0 while the reports are too few."""

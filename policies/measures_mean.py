@@ -1,8 +1,7 @@
 """How means read their counts: values, or losses, in bins over their range; and the AUROC, a mean over pairs."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from interlock.detectors.fixed import SCALE
 from interlock.detectors.mirror import Mirror
 from interlock.policies.alarm import Bank
 from interlock.policies.measures import ALPHA, MOST_UNDECIDED, Estimate, Floats, Ints, Mask
+from interlock.policies.measures_base import WithoutMemory
 from interlock.policies.model_slo import Slo
 from interlock.policies.panes import Thresholds
 from interlock.policies.plan import BINS_FROM, CLIPPED, DUE, FOUND, UNDECIDED
@@ -22,7 +22,7 @@ COLUMNS = {UNDECIDED: 0, DUE: 1, FOUND: 2, CLIPPED: 3}
 FIRST = len(COLUMNS)
 
 
-class MeanMeasure:
+class MeanMeasure(WithoutMemory):
     """A mean of values between the ends of a span, which must stay on one side of the target: losses, or a field.
 
     Values are placed between 0 and 1 within the span. Evidence is bet on what lies on the bad side of the target.
@@ -141,19 +141,6 @@ class MeanMeasure:
         place = self.width - 2 if self._least else FIRST
         good[place], good[place + 1] = n, n * SCALE * self._least
         return good
-
-    def expire(self, pane: int) -> None:
-        """Do nothing: means have no memory beyond the window."""
-
-    def restart(self, slots: Mask) -> None:
-        """Do nothing: means have no memory beyond the window."""
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return nothing: means have no memory beyond the window."""
-        return {}
-
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        """Do nothing: means have no memory beyond the window."""
 
 
 class AurocMeasure(MeanMeasure):

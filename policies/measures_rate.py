@@ -1,7 +1,6 @@
 """How the ratio indicators read their counts: of n observations, how many are hits."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,12 +8,13 @@ from interlock.detectors.mirror import Mirror
 from interlock.detectors.proportion import BAD, FINE, ProportionEvidence, clopper_pearson, proves_at_most
 from interlock.policies.alarm import Bank
 from interlock.policies.measures import ALPHA, MOST_UNDECIDED, Estimate, Floats, Ints, Mask
+from interlock.policies.measures_base import WithoutLabels, WithoutMemory
 from interlock.policies.panes import Thresholds
 from interlock.policies.plan import HIT, UNDECIDED, N
 from interlock.policies.scalars import Target
 
 
-class RateMeasure:
+class RateMeasure(WithoutLabels, WithoutMemory):
     """A share of events that must stay on one side of the target: what predictions say by themselves.
 
     Evidence is bet on failures: the hits if the target is a most, the others if it is a least.
@@ -68,14 +68,6 @@ class RateMeasure:
         """Return the predictions that count."""
         return table[:, 0]
 
-    def labels(self, table: Ints) -> tuple[Ints, Ints]:
-        """Return zeros: no label is needed."""
-        return np.zeros(len(table), np.int64), np.zeros(len(table), np.int64)
-
-    def awaited(self, table: Ints) -> tuple[Ints, Ints]:
-        """Return the labels that a pane may wait for, and those that are there."""
-        return self.labels(table)
-
     def log_bad(self, pane: int, table: Ints) -> Ints:  # noqa: ARG002 - no memory, so no need of the pane
         """Return the evidence of a pane, int64[S, K]."""
         return self._evidence.log_bad(self._failures(table), self.n(table))
@@ -102,16 +94,3 @@ class RateMeasure:
         """Return hits, observations, and what could not be decided."""
         table = row[None]
         return {"hits": int(self.hits(table)[0]), "n": int(self.n(table)[0]), "undecided": int(row[2])}
-
-    def expire(self, pane: int) -> None:
-        """Do nothing: rates have no memory beyond the window."""
-
-    def restart(self, slots: Mask) -> None:
-        """Do nothing: rates have no memory beyond the window."""
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return nothing: rates have no memory beyond the window."""
-        return {}
-
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        """Do nothing: rates have no memory beyond the window."""

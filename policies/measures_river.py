@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from interlock.detectors.fixed import SCALE
 from interlock.detectors.mirror import Mirror
 from interlock.policies.alarm import Bank
-from interlock.policies.measures import MOST_UNDECIDED, Estimate, Floats, Ints, Mask
+from interlock.policies.measures import MOST_UNDECIDED, Estimate, Floats, Ints
+from interlock.policies.measures_base import WithoutLabels, WithoutMemory
 from interlock.policies.panes import Thresholds
 from interlock.policies.plan import HIT, UNDECIDED, N
 
@@ -20,7 +20,7 @@ NEVER = 1 << 62
 """Panes after which a person is asked: it ends by itself."""
 
 
-class RiverMeasure:
+class RiverMeasure(WithoutLabels, WithoutMemory):
     """Detections among n events."""
 
     width = 3
@@ -41,14 +41,6 @@ class RiverMeasure:
     def seen(self, table: Ints) -> Ints:
         """Return the predictions that count."""
         return table[:, 0]
-
-    def labels(self, table: Ints) -> tuple[Ints, Ints]:
-        """Return zeros: no label is needed."""
-        return np.zeros(len(table), np.int64), np.zeros(len(table), np.int64)
-
-    def awaited(self, table: Ints) -> tuple[Ints, Ints]:
-        """Return the labels that a pane may wait for, and those that are there."""
-        return self.labels(table)
 
     def log_bad(self, pane: int, table: Ints) -> Ints:  # noqa: ARG002 - no pane says anything
         """Return NOTHING for each slot, int64[S, 1]."""
@@ -73,16 +65,3 @@ class RiverMeasure:
     def details(self, row: Ints) -> dict[str, object]:
         """Return detections, events, and those that the detector could not be shown."""
         return {"detections": int(row[1]), "n": int(row[0]), "undecided": int(row[2])}
-
-    def expire(self, pane: int) -> None:
-        """Do nothing: nothing is remembered beyond the window."""
-
-    def restart(self, slots: Mask) -> None:
-        """Do nothing: nothing is remembered beyond the window."""
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return nothing: nothing is remembered beyond the window."""
-        return {}
-
-    def restore(self, saved: Any) -> None:
-        """Do nothing: nothing is remembered beyond the window."""

@@ -1,14 +1,14 @@
 """How `label_staleness` reads its panes: the age of the youngest usable label, which is a fact and no sample."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from interlock.detectors.fixed import SCALE
 from interlock.detectors.mirror import Mirror
 from interlock.policies.alarm import Bank
-from interlock.policies.measures import MOST_UNDECIDED, Estimate, Floats, Ints, Mask
+from interlock.policies.measures import MOST_UNDECIDED, Estimate, Floats, Ints
+from interlock.policies.measures_base import WithoutLabels, WithoutMemory
 from interlock.policies.panes import Thresholds
 from interlock.policies.plan import HIT, UNDECIDED, N
 from interlock.policies.scalars import HOUR
@@ -22,7 +22,7 @@ SURE = 40 * SCALE
 WEIGHTS = np.ones(1)
 
 
-class StalenessMeasure:
+class StalenessMeasure(WithoutLabels, WithoutMemory):
     """Hours since the youngest prediction that has a label; one pane above the target breaks it.
 
     Of slices that are judged together, all must be too old.
@@ -51,14 +51,6 @@ class StalenessMeasure:
     def seen(self, table: Ints) -> Ints:
         """Return the predictions that count."""
         return table[:, PREDICTIONS]
-
-    def labels(self, table: Ints) -> tuple[Ints, Ints]:
-        """Return zeros: missing labels are what it measures."""
-        return np.zeros(len(table), np.int64), np.zeros(len(table), np.int64)
-
-    def awaited(self, table: Ints) -> tuple[Ints, Ints]:
-        """Return zeros: no label is awaited."""
-        return self.labels(table)
 
     def log_bad(self, pane: int, table: Ints) -> Ints:  # noqa: ARG002 - the axis knows the age
         """Return the evidence of a pane, int64[S, 1]."""
@@ -95,16 +87,3 @@ class StalenessMeasure:
         good = row.copy()
         good[[AGE, STALE]] = 0
         return good
-
-    def expire(self, pane: int) -> None:
-        """Do nothing: the axis remembers the youngest labels."""
-
-    def restart(self, slots: Mask) -> None:
-        """Do nothing."""
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return nothing: the axis remembers the youngest labels."""
-        return {}
-
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        """Do nothing."""

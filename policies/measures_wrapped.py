@@ -1,13 +1,11 @@
 """A measure that reads its counts as a share does, but for what it says otherwise."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from interlock.policies.measures import Ints, Mask
+from interlock.policies.measures import Ints
+from interlock.policies.measures_base import WithoutMemory
 from interlock.policies.measures_rate import RateMeasure
 
 
-class WrappedMeasure:
+class WrappedMeasure(WithoutMemory):
     """What the measures around a share have in common: its cells stand first in their rows."""
 
     def __init__(self, share: RateMeasure) -> None:
@@ -29,16 +27,3 @@ class WrappedMeasure:
     def awaited(self, table: Ints) -> tuple[Ints, Ints]:
         """Return the labels that a pane may wait for, and those that are there, int64[S] each."""
         return self.share.awaited(table)
-
-    def expire(self, pane: int) -> None:
-        """Do nothing: shares have no memory beyond the window."""
-
-    def restart(self, slots: Mask) -> None:
-        """Do nothing: shares have no memory beyond the window."""
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return nothing: shares have no memory beyond the window."""
-        return {}
-
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        """Do nothing: shares have no memory beyond the window."""

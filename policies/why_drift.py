@@ -10,7 +10,7 @@ MOST = 10
 
 
 def streams(told: Mapping[str, Any]) -> list[str]:
-    """Return a line for each stream that drifted, one for what is accepted, and the effect sizes of the others."""
+    """Return a line for each stream that drifted, one for what is accepted, the effect sizes of the others, what is blind."""
     listed = told.get("streams")
     if not isinstance(listed, list):
         return []
@@ -20,7 +20,8 @@ def streams(told: Mapping[str, Any]) -> list[str]:
     accepted = [
         f"Accepted until {when(one['until'])}: {one['stream']}, {one['reason']}." for one in told.get("accepted", ())
     ]
-    return lines + accepted + ([quiet] if rest else [])
+    blind = f"Blind, since their reference is too small for how much it varies: {', '.join(told.get('blind', ()))}."
+    return lines + accepted + ([quiet] if rest else []) + ([blind] if told.get("blind") else [])
 
 
 def _drifted(one: Mapping[str, Any]) -> str:

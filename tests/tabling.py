@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.court import Ints, make_policy, promise
 from interlock.policies.plan import Plan, make_plan
 from interlock.protocol import control_key, lease_key, read_control
 from interlock.records import Control, Verdict, control_line, dead_letter_line, verdict_line
 from interlock.streams import wire
 from interlock.streams.kafka_sink import Message
 from interlock.streams.tally import NO_COHORT, TallyRecord
-from tests.judging import Ints, make_policy, promise
 
 HOUR, DAY = 3_600_000, 86_400_000
 START = 1_704_067_200_000  # 2024-01-01 UTC

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.court import Court, Flags, make_policy, promise
 from interlock.policies.audit_plan import POWER, Need, Traffic, plan
 from interlock.policies.context import Learned
 from interlock.policies.panes import thresholds
 from interlock.policies.scalars import DAY
-from tests.judging import Court, Flags, make_policy, promise
 from tests.replaying import command
 
 SLO = promise("ood_recall_7d", ">= 0.9", "7d")

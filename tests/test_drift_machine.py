@@ -7,6 +7,7 @@ import pytest
 from interlock.errors import UserError
 from interlock.policies.lint import power, warnings
 from interlock.policies.load import PolicyErrors, load_document, load_policy
+from interlock.policies.why_drift import streams
 from interlock.streams.reference import from_bytes, to_bytes
 from tests.drifting import POLICY, Traffic, controls, drifted, fitted, history, predictions, reference, verdicts
 from tests.events import HOUR, START
@@ -103,6 +104,27 @@ def test_without_bins_or_of_another_model_it_is_no_data_and_says_why() -> None:
         assert found.controls == b""
         assert {one.state for one in verdicts(found.verdicts)} == {"no_data"}
         assert all(one.value is None and reason in one.evidence["reason"] for one in verdicts(found.verdicts))
+
+
+def test_streams_that_no_alternative_could_be_proven_of_are_named_and_alone_are_never_met() -> None:
+    """Law: a reference that varies so much that nothing can be found is unknown, and not green."""
+    events = history(predictions(Traffic(4)))
+
+    def varying(count: int) -> Run:
+        found = reference()
+        drift = tuple(
+            replace(one, bins=replace(one.bins, phi=1e4)) if place < count else one
+            for place, one in enumerate(found.drift)
+        )
+        return run(events, Cut(), POLICY % ("", ""), replace(found, drift=drift))
+
+    every, one = verdicts(varying(len(reference().drift)).verdicts), verdicts(varying(1).verdicts)
+
+    assert {found.state for found in every} == {"unidentified"}
+    assert all("too small" in found.evidence["reason"] for found in every)
+    assert one[-1].state == "met"
+    assert one[-1].evidence["blind"] == ["features.amount"]
+    assert any("Blind" in line for line in streams(one[-1].evidence))
 
 
 def test_a_slice_of_three_events_is_insufficient() -> None:

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from benchmarks.court import Court, Ints, Judged, make_policy, promise, rates
 from interlock.policies.context import Context, Learned
 from interlock.policies.lint import power
 from interlock.policies.machine import Machine
@@ -13,7 +14,6 @@ from interlock.policies.panes import paging
 from interlock.policies.story import evidence
 from interlock.records import Verdict
 from interlock.streams import checkpoint
-from tests.judging import Court, Ints, Judged, make_policy, promise, rates
 
 HOUR = 6
 """Panes of a 24 h window in an hour."""

@@ -6,7 +6,7 @@ The policy accepts 5 false pages a year of each of 16 slots: C = 1,753, near the
 import numpy as np
 import pytest
 
-from tests.judging import Court, Floats, Ints, during, make_policy, promise, rates, tenants
+from benchmarks.court import Court, Floats, Ints, during, make_policy, promise, rates, tenants
 
 pytestmark = pytest.mark.statistical
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from benchmarks.court import WEEK, Court, Floats, Ints, Judged, during, make_policy, promise, rates, tenants
 from interlock.detectors.dispersion import proportion_dispersion
-from tests.judging import WEEK, Court, Floats, Ints, Judged, during, make_policy, promise, rates, tenants
 
 pytestmark = pytest.mark.statistical
 

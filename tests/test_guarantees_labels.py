@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from interlock.policies.context import Learned
-from tests.judging import (
+from benchmarks.court import (
     SCORES,
     Court,
     Decisions,
@@ -20,6 +19,7 @@ from tests.judging import (
     spread,
     tenants,
 )
+from interlock.policies.context import Learned
 
 pytestmark = pytest.mark.statistical
 

@@ -7,11 +7,11 @@ The policy accepts 5 false pages a year of each of 16 slots (15 tenants and `(ot
 import numpy as np
 import pytest
 
+from benchmarks.court import Court, Floats, Ints, during, make_policy, promise, rows, tenants
 from interlock.detectors import auroc, losses
 from interlock.detectors.bounded_mean import interval
 from interlock.detectors.fixed import SCALE
 from interlock.policies.plan import BINS_FROM, DUE, FOUND
-from tests.judging import Court, Floats, Ints, during, make_policy, promise, rows, tenants
 
 pytestmark = pytest.mark.statistical
 

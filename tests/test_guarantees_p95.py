@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.judging import Court, Decisions, Floats, Judged, column, decisions, during, make_policy, promise
+from benchmarks.court import Court, Decisions, Floats, Judged, column, decisions, during, make_policy, promise
 
 pytestmark = pytest.mark.statistical
 

@@ -7,8 +7,8 @@ admits for hourly panes and a 7-day window (1,680), so that the bound is several
 import numpy as np
 import pytest
 
+from benchmarks.court import WEEK, Court, Floats, Ints, Judged, during, make_policy, promise, rates, tenants
 from interlock.detectors.dispersion import proportion_dispersion
-from tests.judging import WEEK, Court, Floats, Ints, Judged, during, make_policy, promise, rates, tenants
 
 pytestmark = pytest.mark.statistical
 

@@ -7,8 +7,8 @@ The policy accepts 5 false pages a year of each of 16 slots (15 tenants and `(ot
 import numpy as np
 import pytest
 
+from benchmarks.court import Court, Floats, Ints, delayed, during, make_policy, promise, rows, spread, tenants
 from interlock.policies.plan import DUE, FOUND, HIT, MEANT, SAID, N
-from tests.judging import Court, Floats, Ints, delayed, during, make_policy, promise, rows, spread, tenants
 
 pytestmark = pytest.mark.statistical
 

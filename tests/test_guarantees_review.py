@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from benchmarks.court import Court, Decisions, Floats, decisions, during, make_policy, promise
 from interlock.detectors.ece import groups_equal_width
 from interlock.detectors.review import Promise, Sides
-from tests.judging import Court, Decisions, Floats, decisions, during, make_policy, promise
 
 pytestmark = pytest.mark.statistical
 

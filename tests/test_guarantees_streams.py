@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.court import WEEK, Court, Ints, Judged, during, make_policy, promise, rates, rows, tenants
 from interlock.policies.plan import DECIDED, HIT, VIOLATION, N
-from tests.judging import WEEK, Court, Ints, Judged, during, make_policy, promise, rates, rows, tenants
 
 pytestmark = pytest.mark.statistical
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from benchmarks.court import labelled, make_context, promise
 from interlock.policies.alarm import Change
 from interlock.policies.controls import ReleaseCommand
 from interlock.policies.machine import Machine
@@ -13,7 +14,6 @@ from interlock.policies.said import Moment
 from interlock.records import Control
 from interlock.streams.judge import Judge
 from interlock.streams.shard import Trigger
-from tests.judging import labelled, make_context, promise
 from tests.tallying import NEVER, OOD, Book, book, controls, everyone, ms, new_judge, resumed, told
 
 

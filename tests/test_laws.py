@@ -70,6 +70,16 @@ class Cut:
     resume: Sequence[int] = ()
 
 
+CUTS = st.builds(
+    Cut,
+    sizes=st.lists(st.integers(20, 1500), min_size=1, max_size=4),
+    shards=st.sampled_from([1, 2, 5]),
+    order=st.lists(st.booleans(), max_size=40),
+    resume=st.lists(st.integers(1, 20), max_size=2, unique=True),
+)
+"""Ways in which a history may reach a pipeline."""
+
+
 def chunks(lines: Sequence[bytes], sizes: Sequence[int], start: int) -> Iterator[Lines]:
     """Cut lines into chunks of these sizes, in turn."""
     at, turn = 0, 0

@@ -5,7 +5,6 @@ from functools import cache
 import msgspec
 import numpy as np
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from interlock.streams.batch import Lines, Wanted
 from interlock.streams.decode import prediction_decoder
@@ -13,7 +12,7 @@ from interlock.streams.fit import learn
 from interlock.streams.fit_rows import RowGatherer
 from interlock.streams.reference import Reference
 from tests.events import History, history
-from tests.test_laws import SECRET, Cut, Run, run, same
+from tests.test_laws import CUTS, SECRET, Cut, Run, run, same
 
 SLO = "{name: %s_6h, objective: o, target: '%s', window: 6h, action_on_breach: notify%s}"
 SLOS = (
@@ -78,17 +77,10 @@ def test_the_history_breaks_most_of_the_ratios() -> None:
     assert '"reason":"amount outside its range"' in straight().verdicts.decode()
 
 
-@given(
-    sizes=st.lists(st.integers(20, 1500), min_size=1, max_size=4),
-    shards=st.sampled_from([1, 2, 5]),
-    order=st.lists(st.booleans(), max_size=40),
-    resume=st.lists(st.integers(1, 20), max_size=2, unique=True),
-)
+@given(CUTS)
 @settings(max_examples=6, deadline=None)
-def test_any_cutting_spreading_interleaving_and_resuming_says_the_same(
-    sizes: list[int], shards: int, order: list[bool], resume: list[int]
-) -> None:
-    same(run(events(), Cut(sizes, shards, order, resume), POLICY, reference()), straight())
+def test_any_cutting_spreading_interleaving_and_resuming_says_the_same(cut: Cut) -> None:
+    same(run(events(), cut, POLICY, reference()), straight())
 
 
 def test_disorder_within_lateness_says_the_same() -> None:

@@ -5,10 +5,9 @@ from functools import cache
 import msgspec
 import numpy as np
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.events import History, history
-from tests.test_laws import Cut, Run, run, same
+from tests.test_laws import CUTS, Cut, Run, run, same
 
 POLICY = """
 model: claims
@@ -67,17 +66,10 @@ def test_the_history_breaks_and_hides_and_ages() -> None:
     assert straight().counters["duplicate"] > 3
 
 
-@given(
-    sizes=st.lists(st.integers(20, 1500), min_size=1, max_size=4),
-    shards=st.sampled_from([1, 2, 5]),
-    order=st.lists(st.booleans(), max_size=40),
-    resume=st.lists(st.integers(1, 20), max_size=2, unique=True),
-)
+@given(CUTS)
 @settings(max_examples=4, deadline=None)
-def test_any_cutting_spreading_interleaving_and_resuming_says_the_same(
-    sizes: list[int], shards: int, order: list[bool], resume: list[int]
-) -> None:
-    same(run(events(), Cut(sizes, shards, order, resume), POLICY), straight())
+def test_any_cutting_spreading_interleaving_and_resuming_says_the_same(cut: Cut) -> None:
+    same(run(events(), cut, POLICY), straight())
 
 
 def test_disorder_within_lateness_says_the_same() -> None:

@@ -10,6 +10,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from benchmarks.court import Ints, make_policy, promise
 from interlock.policies.alarm import Change, Phase
 from interlock.policies.context import Context, Learned
 from interlock.policies.machine import Machine
@@ -22,7 +23,6 @@ from interlock.records import State
 from interlock.streams.axes import CohortAxis
 from interlock.streams.feed import Feed, Legend, Rows
 from interlock.streams.tally import NO_COHORT
-from tests.judging import Ints, make_policy, promise
 
 HOLD, BLOCK, DAY = 12, 6, 144
 GOOD, BAD = (20, 0), (20, 10)

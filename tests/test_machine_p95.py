@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from benchmarks.court import Ints, labelled, make_context, promise
 from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.machines import build
 from interlock.policies.said import Moment, Said
-from tests.judging import Ints, labelled, make_context, promise
 
 DAY = 144
 

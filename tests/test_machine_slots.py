@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from benchmarks.court import Ints, labelled, make_context, promise
 from interlock.policies.alarm import Change
 from interlock.policies.controls import Cause
 from interlock.policies.machine import Machine
@@ -14,7 +15,6 @@ from interlock.policies.machines import build
 from interlock.policies.plan import DECIDED, UNDECIDABLE, VIOLATION
 from interlock.policies.said import Moment, Said
 from interlock.policies.slots import POOL, Slots
-from tests.judging import Ints, labelled, make_context, promise
 
 DAY = 144
 BLOCK = 6

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.court import Court, decisions, make_context, make_policy, promise
 from interlock.policies.controls import Cause, Controls, Owner
 from interlock.policies.load import load_policy
 from interlock.policies.machine_never import NeverMachine
@@ -17,7 +18,6 @@ from interlock.policies.plan import DECIDED, VIOLATION
 from interlock.policies.said import Moment
 from interlock.policies.scalars import DAY, HOUR
 from interlock.records import Control, Page, page_line
-from tests.judging import Court, decisions, make_context, make_policy, promise
 from tests.replaying import POLICY, command, prediction, replay_lines
 
 QUICKSTART = Path(__file__).resolve().parents[1] / "examples" / "quickstart"

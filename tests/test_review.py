@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from benchmarks.court import Court, Ints, Judged, decisions, during, make_policy, promise
 from interlock.detectors.ece import groups_equal_width
 from interlock.detectors.review import Promise, Sides, by_group, ranges
 from interlock.policies.load import PolicyErrors, load_policy
@@ -16,7 +17,6 @@ from interlock.policies.pages import page_of
 from interlock.policies.review import automatic_text
 from interlock.records import Control
 from tests.guarding import NOW, control, mode, trusting
-from tests.judging import Court, Ints, Judged, decisions, during, make_policy, promise
 
 HALF = groups_equal_width()
 """15 groups of equal width."""

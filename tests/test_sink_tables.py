@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.court import make_policy, promise
 from interlock.policies.plan import make_plan
 from interlock.sinks.clickhouse import ClickHouseSink
 from interlock.streams.sink_tables import TableTarget
-from tests.judging import make_policy, promise
 from tests.paging import page
 from tests.tabling import (
     HOUR,

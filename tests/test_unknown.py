@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.court import make_context, promise
 from interlock.policies.context import Context
 from interlock.policies.controls import by_itself
 from interlock.policies.said import Said
 from interlock.policies.unknown import Unknowns
 from interlock.records import Control, State, Verdict
 from interlock.streams import checkpoint
-from tests.judging import make_context, promise
 from tests.tallying import POLICY, TICK, book, controls, everyone, ms, new_judge, told
 
 MINUTE = 60_000

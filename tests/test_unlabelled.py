@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.court import Court, delayed, make_policy, promise, rows, spread
 from interlock.columns import BOOL
 from interlock.policies.arrivals import RIGHT_POSITIVE, STEPS, Delays, curves
 from interlock.policies.context import Learned
@@ -20,7 +21,6 @@ from interlock.streams.fit_rows import FeatureRows, Rows
 from interlock.streams.fit_vectors import Embeddings
 from interlock.streams.ids import select
 from interlock.streams.reference import from_bytes, to_bytes
-from tests.judging import Court, delayed, make_policy, promise, rows, spread
 from tests.labelling import final, policy, replayed
 from tests.replaying import HOUR, START, Event, Ran
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from benchmarks.court import Court, Judged, make_policy, promise, rates
 from interlock.policies.why import Explanation, explain
 from interlock.policies.why_case import Case
-from tests.judging import Court, Judged, make_policy, promise, rates
 from tests.test_compare import arms
 
 

@@ -1,4 +1,4 @@
-"""Turn scikit-learn's digits into event files: five days of reference, then eight days of traffic with one incident.
+"""Turn scikit-learn's digits into event files: six days of reference, then eight days of traffic with one incident.
 
 Usage: python examples/digits/prepare.py OUT_DIR
 
