@@ -205,11 +205,15 @@ class Alarms:
         state.recent.step(pane, log_bad)
         state.last = pane
 
-    def _follow(self, slot: int, pane: int) -> list[Transition]:
+    def held(self, slot: int, pane: int) -> list[Transition]:
+        """Return whether a person must be asked now: once an engagement, after max_hold."""
         state = self.engaged[slot]
         asks = not state.asked and pane - state.since >= self._bank.thresholds.max_hold_panes
         state.asked |= asks
-        held = [Transition(slot, Change.HELD)] * asks
+        return [Transition(slot, Change.HELD)] * asks
+
+    def _follow(self, slot: int, pane: int) -> list[Transition]:
+        held = self.held(slot, pane)
         return held if self._latched else held + self._recover(slot, pane)
 
     def _recover(self, slot: int, pane: int) -> list[Transition]:

@@ -52,7 +52,7 @@ class RuleAlarms(Alarms):
         levels, changes = self._rule(pane), list[Transition]()
         for slot in sorted(self.engaged):
             self.engaged[slot].last = pane if nonempty[slot] else self.engaged[slot].last
-            changes += self._held(slot, pane) + self._judged(slot, pane, int(levels[slot]))
+            changes += self.held(slot, pane) + self._judged(slot, pane, int(levels[slot]))
         for slot in np.flatnonzero(levels >= Level.TICKET).tolist():
             if slot not in self.engaged and nonempty[slot]:
                 changes.append(self.engage(slot, pane))
@@ -61,7 +61,7 @@ class RuleAlarms(Alarms):
 
     def idle(self, pane: int) -> list[Transition]:
         """Let a pane without any counts pass: silence neither breaks a rule nor keeps it."""
-        return [change for slot in sorted(self.engaged) for change in self._held(slot, pane)]
+        return [change for slot in sorted(self.engaged) for change in self.held(slot, pane)]
 
     def age(self, pane: int, slots: int) -> None:
         """Do nothing: no evidence has to leave."""
@@ -79,12 +79,6 @@ class RuleAlarms(Alarms):
         """Take over a snapshot of the same bank and as many slots."""
         super().restore(saved)
         self.levels = dict(saved["levels"])
-
-    def _held(self, slot: int, pane: int) -> list[Transition]:
-        state = self.engaged[slot]
-        asks = not state.asked and pane - state.since >= self._bank.thresholds.max_hold_panes
-        state.asked |= asks
-        return [Transition(slot, Change.HELD)] * asks
 
     def _judged(self, slot: int, pane: int, level: int) -> list[Transition]:
         """Follow an engaged slot through a judged pane."""
