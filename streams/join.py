@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from interlock.policies.model import Policy
 from interlock.streams.batch import Ids
-from interlock.streams.clock import BEGINNING, Times
+from interlock.streams.budget import Budget
+from interlock.streams.clock import Times
 from interlock.streams.store import Rows, Store
 
 Mask = NDArray[np.bool_]
@@ -22,10 +23,7 @@ Payload = Mapping[str, NDArray[np.generic]]
 LABEL, REVIEW = FACTS = 1, 2
 """What an outcome can say, as the bits of a prediction's `met`."""
 
-MET = LABEL | REVIEW
-"""`met` of a row that waits for nothing more; true where there is one fact only."""
-
-PREDICTION = {"version": "i4", "p": "i8", "top": "u8", "marks": "u1", "level": "i1", "met": "u1"}
+PREDICTION = {"version": "i4", "p": "i8", "top": "u8", "marks": "u1", "level": "i1"}
 """What is remembered of a prediction besides its id and time: what its outcome will be counted by."""
 
 CLASSES = {"says": "i1", "said": "u8"}, {"means": "i1"}
@@ -34,14 +32,17 @@ CLASSES = {"says": "i1", "said": "u8"}, {"means": "i1"}
 NUMBERS = {"guess": "f8"}, {"truth": "f8"}
 """What is remembered of both beyond that, where numbers are judged."""
 
-TOLD = {LABEL: {"y": "i1", "label": "u8", "met": "?"}, REVIEW: {"ood": "i1", "along": "?", "met": "?"}}
+TOLD = {LABEL: {"y": "i1", "label": "u8"}, REVIEW: {"ood": "i1", "along": "?"}}
 """What is remembered of each fact of an outcome until its prediction comes.
 
 `along`: the label of the same outcome counts too, so that the outcome is counted with that.
 """
 
-SWEEP = 1 << 16
-"""Rows by which a store may grow before it is swept; memory only, never results."""
+SAID = 1
+"""`met` of a fact that has met its prediction, or waits for it no more."""
+
+AT_ONCE = 4096
+"""Outcomes that are looked at together, when those are sought whose wait has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +100,20 @@ class Kept:
 class Join:
     """The memory of one shard: predictions and outcomes by id."""
 
-    def __init__(self, policy: Policy, kept: Kept, *, joins: bool, patient: bool = False) -> None:
+    def __init__(
+        self, policy: Policy, kept: Kept, *, joins: bool, patient: bool = False, budget: Budget | None = None
+    ) -> None:
         """Start empty.
 
         A patient join never gives up on outcomes that are only not read yet: for drivers that read files.
         """
         self.joins, self.patient, self._needs = joins, patient, kept.facts
-        self.horizons = Horizons.of(policy, joins=joins)
+        self.horizons, self._lateness = Horizons.of(policy, joins=joins), policy.lateness
         made, said = CLASSES if kept.classes else ({}, {})
         guess, truth = NUMBERS if kept.numbers else ({}, {})
         by_series = {f"slice{place}": "i4" for place in kept.slices} | {f"stated{place}": "i8" for place in kept.stated}
-        self.predictions = Store(PREDICTION | made | guess | by_series)
-        self.told = {LABEL: Store(TOLD[LABEL] | said | truth), REVIEW: Store(TOLD[REVIEW])}
-        self._sweep = {"predictions": SWEEP, "outcomes": SWEEP}
+        self.predictions = Store(PREDICTION | made | guess | by_series if joins else {}, budget)
+        self.told = {LABEL: Store(TOLD[LABEL] | said | truth, budget), REVIEW: Store(TOLD[REVIEW], budget)}
 
     def admit_predictions(self, ids: Ids, times: Times) -> Admitted:
         """Enter predictions; repeats of a remembered id are not fresh."""
@@ -126,9 +128,11 @@ class Join:
     def meet_outcomes(self, fact: int, predictions: Rows) -> Pairs:
         """Match predictions just entered with a fact of outcomes that were waiting for them."""
         told = self.told[fact]
+        if not told.size:
+            return Pairs(predictions[:0], predictions[:0])
         found = told.find(*self._keys(self.predictions, predictions))
         predictions, found = predictions[found >= 0], found[found >= 0]
-        waiting = ~told["met"][found]
+        waiting = told.met(found) == 0
         return self._match(fact, predictions[waiting], found[waiting])
 
     def meet_predictions(self, fact: int, outcomes: Rows) -> tuple[Pairs, Rows]:
@@ -136,129 +140,148 @@ class Join:
         told = self.told[fact]
         found = self.predictions.find(*self._keys(told, outcomes))
         outcomes, found = outcomes[found >= 0], found[found >= 0]
+        soon = told.take(outcomes)["e"] <= self.predictions.take(found)["e"] + self.horizons.join
         taken = self._has(fact, found)
         pairs = self._match(fact, found[~taken], outcomes[~taken])
-        late = np.setdiff1d(outcomes[self._has(fact, found)], pairs.outcome)
-        told["met"][late] = True
+        # A prediction that is too old has nothing, whether it is still there or not: memory decides no result.
+        late = np.setdiff1d(outcomes[soon & self._has(fact, found)], pairs.outcome)
+        told.mark(late, SAID)
         return pairs, late
 
     def _has(self, fact: int, predictions: Rows) -> Mask:
-        met: NDArray[np.uint8] = self.predictions["met"][predictions]
-        has: Mask = (met & np.uint8(fact)) != 0
+        has: Mask = (self.predictions.met(predictions) & np.uint8(fact)) != 0
         return has
 
     def _match(self, fact: int, predictions: Rows, outcomes: Rows) -> Pairs:
-        made, said = self.predictions["e"][predictions], self.told[fact]["e"][outcomes]
+        made, said = self.predictions.take(predictions)["e"], self.told[fact].take(outcomes)["e"]
         near = (said <= made + self.horizons.join) & (made <= said + self.horizons.orphan)
         predictions, outcomes = predictions[near], outcomes[near]
         for column in (0, 1):  # an id may come twice in a chunk, its first memory gone: the first of a row counts
             first = np.sort(np.unique((predictions, outcomes)[column], return_index=True)[1])
             predictions, outcomes = predictions[first], outcomes[first]
-        self.predictions["met"][predictions] |= np.uint8(fact)
-        self.told[fact]["met"][outcomes] = True
+        self.predictions.mark(predictions, fact)
+        self.told[fact].mark(outcomes, SAID)
         return Pairs(predictions, outcomes)
 
     @staticmethod
     def _keys(store: Store, rows: Rows) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        return store["h1"][rows], store["h2"][rows]
+        records = store.take(rows)
+        return np.ascontiguousarray(records["h1"]), np.ascontiguousarray(records["h2"])
 
     def first(self, fact: int, rows: Rows) -> Mask:
         """Return which of these rows stand for their outcome where outcomes are counted: its label, else its review."""
-        return np.ones(len(rows), np.bool_) if fact == LABEL else ~self.told[REVIEW]["along"][rows]
+        return np.ones(len(rows), np.bool_) if fact == LABEL else ~self.told[REVIEW].take(rows)["along"]
 
     def orphans(self, before: int) -> NDArray[np.int64]:
         """Give up outcomes whose wait ended before this time; return the ends of their waits, int64[m] ms."""
-        given_up = []
-        for fact, told in self.told.items():
-            ends = told["e"] + self.horizons.orphan
-            lost = np.flatnonzero(~told["met"] & (ends < before))
-            told["met"][lost] = True
-            given_up.append(ends[lost[self.first(fact, lost)]])
+        return np.concatenate([self._lost(fact, before) for fact in FACTS])
+
+    def _lost(self, fact: int, before: int) -> NDArray[np.int64]:
+        told, given_up = self.told[fact], [np.zeros(0, np.int64)]
+        waiting = told.unmet()
+        for at in range(0, len(waiting), AT_ONCE):
+            rows = waiting[at : at + AT_ONCE]
+            ends = told.take(rows)["e"] + self.horizons.orphan
+            lost = ends < before
+            told.mark(rows[lost], SAID)
+            given_up.append(ends[lost][self.first(fact, rows[lost])])
+            if ends.max() - self._lateness >= before:
+                break  # effective time runs back by no more than that
         return np.concatenate(given_up)
 
     def waiting(self) -> int:
         """Count outcomes that have not met a prediction yet."""
-        return sum(self._counted(fact, ~told["met"]) for fact, told in self.told.items())
+        return sum(int(self.first(fact, told.unmet()).sum()) for fact, told in self.told.items())
 
-    def _counted(self, fact: int, rows: Mask) -> int:
-        return int(self.first(fact, np.flatnonzero(rows)).sum())
+    # -- state -------------------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the state as plain values and arrays."""
-        stores = {"predictions": self.predictions, "labels": self.told[LABEL], "reviews": self.told[REVIEW]}
-        return {name: store.snapshot() for name, store in stores.items()} | {"sweep": dict(self._sweep)}
+    def snapshot(self, *, blocks: bool = False) -> dict[str, Any]:
+        """Return the state as plain values and arrays; with `blocks` as in `Store`."""
+        return {name: store.snapshot(blocks=blocks) for name, store in self._stores().items()}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same plan's join."""
-        self.predictions.restore(saved["predictions"])
-        self.told[LABEL].restore(saved["labels"])
-        self.told[REVIEW].restore(saved["reviews"])
-        self._sweep = dict(saved["sweep"])
+        for name, store in self._stores().items():
+            store.restore(saved[name])
+
+    def close(self) -> None:
+        """Let go what is on disk."""
+        for store in self._stores().values():
+            store.close()
+
+    def _stores(self) -> dict[str, Store]:
+        return {"predictions": self.predictions, "labels": self.told[LABEL], "reviews": self.told[REVIEW]}
+
+    # -- forgetting --------------------------------------------------------------------------------------------------
 
     def sweep(self, predictions: int, outcomes: int) -> int:
         """Forget what no watermark allows to match any more; return how many went unmatched too early.
 
         Those are past `join_ttl` by their own topic's watermark while the other topic has fallen silent.
         """
-        evicted = 0
-        if self.predictions.size > self._sweep["predictions"]:
-            evicted = self._sweep_predictions(predictions, outcomes)
-            self._sweep["predictions"] = 2 * self.predictions.size + SWEEP
-        if self._told() > self._sweep["outcomes"]:
-            evicted += sum(self._sweep_told(fact, outcomes) for fact in FACTS)
-            self._sweep["outcomes"] = 2 * self._told() + SWEEP
-        return evicted
-
-    def _told(self) -> int:
-        return sum(told.size for told in self.told.values())
+        evicted = self._sweep_predictions(predictions, outcomes)
+        return evicted + sum(self._sweep_told(fact, outcomes) for fact in FACTS)
 
     def _sweep_predictions(self, predictions: int, outcomes: int) -> int:
-        e, met = self.predictions["e"], self.predictions["met"]
-        keep = predictions <= e + self.horizons.predictions
-        open_ = outcomes <= e + self.horizons.join
-        if self.patient and self.joins:
-            keep |= (met != MET) & open_
-        early = ~keep & self._missing() & open_
-        self.predictions.keep(keep)
-        return int(early.sum()) if self.joins else 0
+        store, evicted = self.predictions, 0
+        while (block := store.oldest()) is not None and predictions > block.latest + self.horizons.predictions:
+            awaited = self.joins and outcomes <= block.latest + self.horizons.join
+            if awaited and self.patient:
+                break
+            if awaited:
+                rows = np.arange(block.start, block.stop)
+                evicted += int((self._missing(rows) & (outcomes <= store.take(rows)["e"] + self.horizons.join)).sum())
+            store.forget()
+        return evicted
 
-    def _missing(self) -> Mask:
+    def _missing(self, rows: Rows) -> Mask:
         """Return which predictions have met nothing, or lack a fact that would count: reviews do where they are due."""
-        met: NDArray[np.uint8] = self.predictions["met"]
-        marks: NDArray[np.uint8] = self.predictions["marks"]
+        met, marks = self.predictions.met(rows), self.predictions.take(rows)["marks"]
         lacks = np.uint8(self._needs) & ~met
         missing: Mask = (met == 0) | (lacks & LABEL != 0) | ((lacks & REVIEW != 0) & (marks != 0))
         return missing
 
     def _sweep_told(self, fact: int, outcomes: int) -> int:
-        told = self.told[fact]
-        soon = self.patient | (outcomes <= told["e"] + self.horizons.join)
-        keep = (outcomes <= told["e"] + self.horizons.outcomes) | (~told["met"] & soon)
-        lost = self._counted(fact, ~keep & ~told["met"])
-        told.keep(keep)
+        told, lost = self.told[fact], 0
+        while (block := told.oldest()) is not None and outcomes > block.latest + self.horizons.outcomes:
+            rows = np.arange(block.start, block.stop)
+            waiting = rows[told.met(rows) == 0]
+            if len(waiting) and (self.patient or outcomes <= block.latest + self.horizons.join):
+                break
+            lost += int(self.first(fact, waiting).sum())
+            told.forget()
         return lost
 
 
 def admit(store: Store, ids: Ids, times: Times, memory: int, *, waits: bool = False) -> Admitted:
     """Enter events into a store that remembers ids for `memory` ms; one that `waits` is remembered until it has met."""
-    rows = store.append({"h1": ids.h1, "h2": ids.h2, "e": times.effective})
-    held = store.index(rows)
-    again = held != rows
-    expired = again & (times.watermark > store["e"][held] + memory)
-    if waits:
-        expired &= store["met"][held]
-    for place in np.flatnonzero(expired).tolist():
-        held[place] = _take_over(store, int(rows[place]), times.watermark[place] - memory)
-    fresh = held == rows
-    store["e"][rows[~fresh]] = BEGINNING // 2  # never indexed, waits for nothing, gone with the next sweep
-    store["met"][rows[~fresh]] = MET
-    return Admitted(fresh, rows[fresh])
+    held = store.find(ids.h1, ids.h2)
+    fresh = held < 0
+    known = np.flatnonzero(~fresh)
+    if len(known):
+        expired = times.watermark[known] > store.take(held[known])["e"] + memory
+        fresh[known] = expired & (store.met(held[known]) != 0) if waits else expired
+    for places in _repeated(ids):
+        _first_of(places, fresh, times, None if waits else memory)
+    return Admitted(fresh, store.append(ids.h1[fresh], ids.h2[fresh], times.effective[fresh]))
 
 
-def _take_over(store: Store, row: int, since: int) -> int:
-    """Let a row stand for an id whose earlier event is no longer remembered, unless another row did already."""
-    held = int(store.find(store["h1"][row : row + 1], store["h2"][row : row + 1])[0])
-    if store["e"][held] >= since:
-        return held
-    store.replace(held, row)
-    return row
+def _repeated(ids: Ids) -> list[list[int]]:
+    """Return the places of each id that comes more than once in a chunk, in order."""
+    in_order = np.sort(ids.h1)
+    if not (in_order[1:] == in_order[:-1]).any():
+        return []
+    places: dict[tuple[int, int], list[int]] = {}
+    for place, key in enumerate(zip(ids.h1.tolist(), ids.h2.tolist(), strict=True)):
+        places.setdefault(key, []).append(place)
+    return [found for found in places.values() if len(found) > 1]
+
+
+def _first_of(places: list[int], fresh: Mask, times: Times, memory: int | None) -> None:
+    """Let an id count once in a chunk, and again when its event there is remembered no more; None: it is until it has met."""
+    latest: int | None = None
+    for place in places:
+        if latest is not None:
+            fresh[place] = memory is not None and times.watermark[place] > latest + memory
+        if fresh[place]:
+            latest = int(times.effective[place])

@@ -11,6 +11,7 @@ from interlock.protocol import INPUTS
 from interlock.records import dead_letter_line
 from interlock.streams import wire
 from interlock.streams.batch import DeadLetter, Message
+from interlock.streams.budget import Budget
 from interlock.streams.decode import sniff
 from interlock.streams.due import due_line
 from interlock.streams.live import Outgoing, Setup
@@ -51,10 +52,10 @@ RENAMED: Mapping[str, Callable[[FieldMap, bytes], bytes]] = {
 class LiveShard:
     """One source partition: state, and the offset of each topic up to which it is a function of the events."""
 
-    def __init__(self, number: int, setup: Setup) -> None:
-        """Start before the first event."""
+    def __init__(self, number: int, setup: Setup, budget: Budget | None = None) -> None:
+        """Start before the first event; `budget` as in `Store`."""
         self.number, self.setup = number, setup
-        self.shard = Shard(number, setup.plan, setup.scorer, patient=True)
+        self.shard = Shard(number, setup.plan, setup.scorer, patient=True, budget=budget)
         self.positions = dict.fromkeys(INPUTS, 0)
         """Per topic, the offset that comes next."""
         self.appended = dict.fromkeys(INPUTS, 0)
@@ -80,9 +81,10 @@ class LiveShard:
         """Say whether outcomes may still come, so that predictions are kept for them however old they are."""
         self.shard.join.patient = patient
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the state and what it covers, as plain values and arrays."""
-        return {"positions": dict(self.positions), "appended": dict(self.appended), "shard": self.shard.snapshot()}
+    def snapshot(self, *, blocks: bool = False) -> dict[str, Any]:
+        """Return the state and what it covers, as plain values and arrays; with `blocks` as in `Store`."""
+        covers = {"positions": dict(self.positions), "appended": dict(self.appended)}
+        return covers | {"shard": self.shard.snapshot(blocks=blocks)}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same shard of the same setup."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from interlock.policies.plan import ORPHANS, Plan
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions
+from interlock.streams.budget import Budget
 from interlock.streams.classes import Classes, predicted
 from interlock.streams.clock import BEGINNING, Clock, Times
 from interlock.streams.counting import Chunk, Counter, probabilities
@@ -66,18 +67,20 @@ class Output:
 class Shard:
     """Joins, scores and counts what one source partition brings; decodes nothing and judges nothing."""
 
-    def __init__(self, number: int, plan: Plan, scorer: Scorer, *, patient: bool = False) -> None:
-        """Start before the first event; `patient` as in `Join`."""
+    def __init__(
+        self, number: int, plan: Plan, scorer: Scorer, *, patient: bool = False, budget: Budget | None = None
+    ) -> None:
+        """Start before the first event; `patient` and `budget` as in `Join`."""
         self.number, self.plan = number, plan
         self.clocks = {topic: Clock(plan.policy.lateness) for topic in TOPICS}
         self._kept = kept(plan)
-        self.join = Join(plan.policy, self._kept, joins=plan.joins, patient=patient)
+        self.join = Join(plan.policy, self._kept, joins=plan.joins, patient=patient, budget=budget)
         self.open = {chain: OpenCounts() for chain in CHAINS}
         self.through: dict[str, int] = {}
         self.versions: dict[tuple[str, str], int] = {}
         self.names, self.categories = Names(), Names(MOST_CATEGORIES)
         self.counters: Counters[str] = Counters()
-        self._reports = Reports(plan) if plan.reported else None
+        self._reports = Reports(plan, budget) if plan.reported else None
         self._scorer = scorer
         self._counter = Counter(plan, len(scorer.probabilities), self.names)
         self._explainer = Explainer(plan, scorer, self.names)
@@ -142,11 +145,11 @@ class Shard:
 
     # -- state -------------------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the state after what was taken in so far, as plain values and arrays."""
+    def snapshot(self, *, blocks: bool = False) -> dict[str, Any]:
+        """Return the state after what was taken in so far, as plain values and arrays; with `blocks` as in `Store`."""
         return {
             "clocks": {topic: (clock.latest, clock.ended) for topic, clock in self.clocks.items()},
-            "join": self.join.snapshot(),
+            "join": self.join.snapshot(blocks=blocks),
             "open": {chain: opened.snapshot() for chain, opened in self.open.items()},
             "through": dict(self.through),
             "versions": list(self.versions),
@@ -154,7 +157,7 @@ class Shard:
             "categories": self.categories.snapshot(),
             "counters": dict(self.counters),
             "rivers": len(self._counter.rivers),
-            "reports": None if self._reports is None else self._reports.snapshot(),
+            "reports": None if self._reports is None else self._reports.snapshot(blocks=blocks),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -172,6 +175,12 @@ class Shard:
             self.counters["river_restarted"] += saved["rivers"]
         if self._reports is not None:
             self._reports.restore(saved["reports"])
+
+    def close(self) -> None:
+        """Let go what is on disk."""
+        self.join.close()
+        if self._reports is not None:
+            self._reports.close()
 
     # -- counting ----------------------------------------------------------------------------------------------------
 
