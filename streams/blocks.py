@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 DIGEST = 16
@@ -24,7 +23,10 @@ def digest_of(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:DIGEST]
 
 
-@dataclass(slots=True, eq=False)
+Make = Callable[["Block"], bytes]
+Take = Callable[["Block", bytes], None]
+
+
 class Block:
     """Rows [start, stop) of a store, or `stop - start` changes of its rows.
 
@@ -32,12 +34,15 @@ class Block:
     has a `name`; `take` is who wants them when they are read back.
     """
 
-    start: int
-    stop: int
-    latest: int
-    name: Name | None = None
-    make: Callable[["Block"], bytes] | None = None
-    take: Callable[["Block", bytes], None] | None = None
+    __slots__ = ("latest", "make", "name", "start", "stop", "take")  # no dataclass: msgspec would write one by itself
+
+    def __init__(
+        self, start: int, stop: int, latest: int, *, name: Name | None = None, make: Make | None = None
+    ) -> None:
+        """Keep all that is known of it."""
+        self.start, self.stop, self.latest = start, stop, latest
+        self.name, self.make = name, make
+        self.take: Take | None = None
 
     def named(self, epoch: int) -> tuple[Name, bytes | None]:
         """Return its name, and its bytes if it gets the name just now."""

@@ -54,7 +54,7 @@ def unpack(data: bytes, blocks: list[Block] | None = None) -> Any:
         if code != BLOCK or blocks is None:
             return _unpack(code, body)
         start, stop, latest, epoch, digest = msgspec.msgpack.decode(body, type=tuple[int, int, int, int, bytes])
-        blocks.append(Block(start, stop, latest, Name(epoch, digest)))
+        blocks.append(Block(start, stop, latest, name=Name(epoch, digest)))
         return blocks[-1]
 
     return msgspec.msgpack.decode(data, ext_hook=other)

@@ -49,12 +49,14 @@ class Cold:
         place = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
         if not len(known) or not (known[place] == wanted).all():
             known, records = self._last = wanted, self._read(wanted)
-        return records[np.searchsorted(known, rows)]
+        found: NDArray[Any] = records[np.searchsorted(known, rows)]
+        return found
 
     def _read(self, rows: Rows) -> NDArray[Any]:
         pages, page = np.unique(rows // PAGE, return_inverse=True)
         data = b"".join(self._pages.get(pages.tolist()))
-        return np.frombuffer(data, self._kind)[page * PAGE + rows % PAGE]
+        found: NDArray[Any] = np.frombuffer(data, self._kind)[page * PAGE + rows % PAGE]
+        return found
 
     def forget(self, before: int) -> None:
         """Forget pages all of whose rows are before this one."""

@@ -204,6 +204,11 @@ class Join:
         for name, store in self._stores().items():
             store.restore(saved[name])
 
+    @property
+    def remembered(self) -> int:
+        """Bytes of all events that were ever remembered."""
+        return sum(store.remembered for store in self._stores().values())
+
     def close(self) -> None:
         """Let go what is on disk."""
         for store in self._stores().values():

@@ -39,10 +39,11 @@ class Loader:
             self._next += 1
             self._missing -= 1
         end = self._order[self._next - 1].stop if self._next else 0
-        for block, data in [one for one in self._waits if one[0].latest < end]:
+        ready = [data for block, data in self._waits if block.latest < end]
+        self._waits = [one for one in self._waits if one[0].latest >= end]
+        for data in ready:
             self._changes(unpack(expand(data)))
             self._missing -= 1
-        self._waits = [one for one in self._waits if one[0].latest >= end]
         if not self._missing:
             self._missing = -1
             self._last()

@@ -61,6 +61,11 @@ class Reports:
         """Take over a snapshot of the same plan."""
         self._store.restore(saved["store"])
 
+    @property
+    def remembered(self) -> int:
+        """Bytes of all reports that were ever remembered."""
+        return self._store.remembered
+
     def close(self) -> None:
         """Let go what is on disk."""
         self._store.close()

@@ -176,6 +176,11 @@ class Shard:
         if self._reports is not None:
             self._reports.restore(saved["reports"])
 
+    @property
+    def remembered(self) -> int:
+        """Bytes of all events that were ever remembered."""
+        return self.join.remembered + (0 if self._reports is None else self._reports.remembered)
+
     def close(self) -> None:
         """Let go what is on disk."""
         self.join.close()

@@ -70,6 +70,11 @@ class Store:
         """How many rows there are."""
         return self.end - self.first
 
+    @property
+    def remembered(self) -> int:
+        """Bytes of all records that there ever were."""
+        return self.end * self.kind.itemsize
+
     def append(self, h1: NDArray[np.uint64], h2: NDArray[np.uint64], e: NDArray[np.int64]) -> Rows:
         """Add rows; return their numbers. Of rows with the same id only the newest is found from now on."""
         self._budget.settle()  # before: the rows of the last call are filled by now

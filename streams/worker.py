@@ -10,6 +10,7 @@ from typing import Any
 from interlock.protocol import CONTENT_TYPE
 from interlock.streams import wire
 from interlock.streams.batch import Message
+from interlock.streams.budget import Budget
 from interlock.streams.commands import Refusal
 from interlock.streams.held import Held, Key, Place, reader, readers
 from interlock.streams.live import Outgoing, Setup
@@ -30,25 +31,36 @@ log = logging.getLogger("interlock.worker")
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds between checkpoints, of silence after which a source is idle, and that a revocation may take."""
+    """Seconds between checkpoints, of silence after which a source is idle, and that a revocation may take.
+
+    `size`: bytes of new events after which a checkpoint is due before its time.
+    """
 
     checkpoint: float = 1.0
     idle: float = 60.0
     revoke: float = 5.0
+    size: int = 16 << 20
 
 
 class Worker:
     """Shards and judges by their key, and the two queues to Kafka: what they say, and what they are."""
 
-    def __init__(self, setup: Setup, connect: Mapping[str, Any], prefix: str = "", pace: Pace = Pace()) -> None:
-        """Own nothing yet; `connect` are aiokafka's settings."""
-        self.setup, self.pace = setup, pace
+    def __init__(
+        self,
+        setup: Setup,
+        connect: Mapping[str, Any],
+        prefix: str = "",
+        pace: Pace = Pace(),
+        budget: Budget | None = None,
+    ) -> None:
+        """Own nothing yet; `connect` are aiokafka's settings, `budget` as in `Store`."""
+        self.setup, self.pace, self.budget = setup, pace, budget or Budget()
         self.held: dict[Key, Held] = {}
         self.outbox, self.archive = Outbox(connect, prefix), Outbox(connect, prefix)
         self.generation = -1
         self.checkpoints = 0
         self.ends: Ends = lambda _: None
-        self._restorer = Restorer(setup, connect, prefix)
+        self._restorer = Restorer(setup, connect, prefix, self.budget)
         self._signs = Signs(setup, pace.idle, self.lag)
         self._saving = asyncio.Lock()
 
@@ -68,7 +80,8 @@ class Worker:
     def keep(self, places: Iterable[Place]) -> None:
         """Let go what none of these places belongs to: others own it now."""
         ours = {reader(place) for place in places if place.topic != "commands"}  # which no shard reads
-        self.held = {key: held for key, held in self.held.items() if key in ours}
+        for key in self.held.keys() - ours:
+            self.held.pop(key).close()
 
     async def assigned(self, places: Iterable[Place], generation: int) -> dict[Place, int]:
         """Own exactly these places from now on; return the offset at which to read each of them.
@@ -81,7 +94,7 @@ class Worker:
         self.generation = generation
         self.keep(wanted)
         for key, held in self.held.items():  # a state is a function of its positions: it goes on from them
-            held.writer, held.tidied = self._restorer.writer(key, generation, held.writer.written()), False
+            held.writer = self._restorer.writer(key, generation, held.writer.written(), held.writer.named)
         found = await self._restorer.restore([key for key in keys if key not in self.held], generation)
         self.held |= found
         for held in found.values():
@@ -145,25 +158,26 @@ class Worker:
     # -- time --------------------------------------------------------------------------------------------------------
 
     async def save_due(self) -> None:
-        """Checkpoint whatever has moved and is due; large states come round less often."""
+        """Checkpoint whatever has moved and is due, by time or by size; large states come round less often."""
         for held in list(self.held.values()):
-            if time.monotonic() - held.saved_at >= max(self.pace.checkpoint, held.pause):
+            since, grown = time.monotonic() - held.saved_at, held.size - held.saved_size
+            if since >= held.pause and (since >= self.pace.checkpoint or grown >= self.pace.size):
                 await self._save(held)
 
     async def _save(self, held: Held) -> None:
         async with self._saving:
-            moved, began = held.moved, time.monotonic()
+            moved, size, began = held.moved, held.size, time.monotonic()
             if moved == held.saved:
                 return
-            state = held.writer.write(held.it.snapshot())
+            writer = held.writer
+            state = writer.write(held.state())
             await self.outbox.settled(self.outbox.taken)  # nothing is forgotten before what it produced is durable
             await self.archive.settled(self.archive.put(state))
-            held.saved, held.saved_at = moved, time.monotonic()
+            held.saved, held.saved_size, held.saved_at = moved, size, time.monotonic()
             held.pause = 10 * (held.saved_at - began)
             self.checkpoints += 1
-            if not held.tidied:
-                held.tidied = True
-                self.archive.put(held.writer.superseded())
+            if writer is held.writer:  # else a newer epoch has begun, and nothing of it is durable yet
+                self.archive.put(writer.superseded())
 
     def tell(self) -> None:
         """Send all that goes by the wall clock."""
