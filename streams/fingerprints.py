@@ -18,6 +18,9 @@ HALF = np.uint64(32)
 FULLEST, AFTERWARDS = 0.85, 0.6
 """Shares of the entries that are taken: when a table is made anew, and after that."""
 
+STRIDES = 16
+"""Steps after which a search goes on from bucket to bucket, and so comes to all of them."""
+
 SLICE = 1 << 17
 """Buckets that are moved at a time when it is made anew."""
 
@@ -44,7 +47,9 @@ class Fingerprints:
         """Return pairs of a place in `h1`, and a row from `first` on that may hold it: int64[m] twice, in any order."""
         places, rows = [], []
         active, at, step, tags = np.arange(len(h1)), self._buckets(h1), _steps(h1), h1 & ~ROW
+        turn = 0
         while active.size:
+            turn += 1
             bucket = self._table[at]
             same = (bucket ^ tags[active][:, None]) <= ROW
             place, lane = np.nonzero(same)
@@ -55,8 +60,7 @@ class Fingerprints:
             rows.append(held[live])
             full = bucket[:, LANES - 1] != 0
             active, step = active[full], step[full]
-            at = (at[full] + step) % len(self._table)
-            step += 1
+            at = (at[full] + (step * turn if turn < STRIDES else 1)) % len(self._table)
         return (np.concatenate(places), np.concatenate(rows)) if places else (np.zeros(0, np.int64),) * 2
 
     def add(self, h1: Hashes, rows: Rows, first: int) -> None:
@@ -76,15 +80,16 @@ class Fingerprints:
     def _enter(self, h1: Hashes, codes: Hashes) -> None:
         entries, at, step = (h1 & ~ROW) | codes, self._buckets(h1), _steps(h1)
         self._taken += len(entries)
+        turn = 0
         while entries.size:
+            turn += 1
             order = np.argsort(at, kind="stable")
             entries, at, step = entries[order], at[order], step[order]
             lane = np.count_nonzero(self._table[at], axis=1) + _ranks(at)
             fits = lane < LANES
             self._table[at[fits], lane[fits]] = entries[fits]
             entries, step = entries[~fits], step[~fits]
-            at = (at[~fits] + step) % len(self._table)
-            step += 1
+            at = (at[~fits] + (step * turn if turn < STRIDES else 1)) % len(self._table)
 
     def _buckets(self, h1: Hashes) -> Rows:
         """Return the home of each hash: buckets are in the order of hashes, and may be of any number."""
@@ -107,7 +112,7 @@ def _live(part: NDArray[np.uint64], origin: int, first: int) -> Hashes:
 
 
 def _steps(h1: Hashes) -> Rows:
-    """Return how far each hash goes on from its home at first; then by one more each time."""
+    """Return how far each hash goes on from its home at first; each time by so much more."""
     return (((h1 >> np.uint64(ROW_BITS)) & np.uint64(15)) * np.uint64(97) + np.uint64(1)).astype(np.int64)
 
 

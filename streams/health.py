@@ -67,9 +67,9 @@ class Health:
         return web.Response(body=generate_latest(self._registry), content_type=kind, charset=charset)
 
     def status(self) -> dict[str, Any]:
-        """Return where the worker is: `ok`, or `failing` while it cannot send."""
+        """Return where the worker is: `ok`, or `failing` while it cannot send, or spill."""
         worker = self._worker
-        failing = worker.outbox.failing or worker.archive.failing
+        failing = worker.outbox.failing or worker.archive.failing or worker.budget.failing
         shards = {number: held.it for (_, number), held in worker.held.items() if isinstance(held.it, LiveShard)}
         judges = {number: held.it for (_, number), held in worker.held.items() if isinstance(held.it, LiveJudge)}
         return {
@@ -99,6 +99,9 @@ class Health:
         yield CounterMetricFamily(
             "interlock_send_failures", "Batches sent again.", worker.outbox.failures + worker.archive.failures
         )
+        yield CounterMetricFamily(
+            "interlock_store_spill_failures", "Writes that --state-dir refused.", worker.budget.failures
+        )
         yield CounterMetricFamily("interlock_checkpoints", "Checkpoints made durable.", worker.checkpoints)
 
     def _states(self) -> Iterator[Metric]:
@@ -121,8 +124,8 @@ class Health:
             for topic, ms in _marks(held.it).items():
                 mark.add_metric([kind, str(number), topic], ms / 1000)
             if isinstance(held.it, LiveShard):
-                for side in ("predictions", "outcomes"):
-                    pending.add_metric([str(number), side], getattr(held.it.shard.join, side).size)
+                for side, size in held.it.shard.join.sizes().items():
+                    pending.add_metric([str(number), side], size)
             else:
                 last.add_metric([str(number), "verdict"], held.it.last_verdict / 1000)
                 last.add_metric([str(number), "control"], held.it.last_control / 1000)

@@ -204,6 +204,10 @@ class Join:
         for name, store in self._stores().items():
             store.restore(saved[name])
 
+    def sizes(self) -> dict[str, int]:
+        """Return how many events are remembered of each side."""
+        return {"predictions": self.predictions.size, "outcomes": sum(told.size for told in self.told.values())}
+
     @property
     def remembered(self) -> int:
         """Bytes of all events that were ever remembered."""

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from interlock.errors import UserError
 
@@ -29,8 +29,7 @@ class Spill:
 
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (folder / "lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = _locked(folder / "lock")
             shutil.rmtree(folder / "join", ignore_errors=True)
             with _plainly():
                 self._db: Any = rocksdict.Rdict(str(folder / "join"), _options(rocksdict))
@@ -97,6 +96,16 @@ class Shelf:
         """Forget all."""
         with _plainly():
             self._db.delete_range(self._prefix, (int.from_bytes(self._prefix, "big") + 1).to_bytes(4, "big"))
+
+
+def _locked(path: Path) -> IO[str]:
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise
+    return file
 
 
 def _options(rocksdict: Any) -> Any:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
@@ -28,7 +29,8 @@ CLEANED = {
 }
 """Segments so short that the cleaner comes to all of them."""
 
-PADDED = {"padding": bytes(1_200_000)}
+NOISE = np.random.default_rng(0).bytes(1_200_001)
+PADDED = {"padding": NOISE[:-1]}
 """What makes a state three pieces long."""
 
 
@@ -119,7 +121,7 @@ def spoiled(owner: Owner, one: Saved) -> list[Outgoing]:
     epoch, state = one.place.epoch + 1, further(one.state)
     torn, damaged = pieces(owner, Place(epoch, 0), state, 0), pieces(owner, Place(epoch, 1), state, 0)
     mixed, other = (
-        pieces(owner, Place(epoch + 1, 0), state | {"padding": bytes(n)}, 0) for n in (1_200_000, 1_200_001)
+        pieces(owner, Place(epoch + 1, 0), state | {"padding": NOISE[:n]}, 0) for n in (1_200_000, 1_200_001)
     )
     flipped = damaged[1]._replace(value=(damaged[1].value or b"")[:-9] + b"x" * 9)
     older = Place(one.place.epoch, 1 - one.place.slot)

@@ -35,9 +35,10 @@ def tiny(spill: Spill | None, rows: int = 7) -> Budget:
 
 
 def hashes(keys: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return ids whose first lanes collide in their upper bits on purpose."""
+    """Return ids; of the first 61, the first lanes collide in their upper bits on purpose."""
     keys = np.asarray(keys, np.uint64)
-    return (keys % np.uint64(5)) << np.uint64(60) | keys >> np.uint64(3), keys
+    few = (keys % np.uint64(5)) << np.uint64(60) | keys >> np.uint64(3)
+    return np.where(keys < np.uint64(61), few, keys * np.uint64(0x9E3779B97F4A7C15)), keys
 
 
 def added(store: Store, keys: Any, e: int) -> np.ndarray[Any, Any]:
@@ -200,27 +201,33 @@ def test_a_full_disk_loses_nothing_is_told_and_is_tried_again(tmp_path: Path) ->
     spill = Full(tmp_path)
     budget = Budget(40_000, spill.shelf)
     store = Store(FIELDS, budget)
-    for number in range(60):
+    for number in range(80):
         added(store, np.arange(number * 20, number * 20 + 20), number)
         full = budget.resident > budget.limit if budget.limit else False
     told, failures = budget.failing, budget.failures
     spill.full = False
-    for number in range(60, 120):
+    for number in range(80, 160):
         added(store, np.arange(number * 20, number * 20 + 20), number)
 
+    found = store.find(*hashes(np.arange(3200)))
+    spill.close()
+
+    assert (found == np.arange(3200)).all()
     assert full
     assert told == "RocksDB: IO error: No space left on device"
     assert failures
     assert budget.failing is None
     assert budget.resident <= 40_000 + 20 * store.kind.itemsize
-    assert (store.find(*hashes(np.arange(2400))) == np.arange(2400)).all()
 
 
 def test_a_disk_that_stays_full_ends_it_at_twice_the_memory_in_one_line(tmp_path: Path) -> None:
-    store = Store(FIELDS, Budget(40_000, Full(tmp_path).shelf))
+    spill = Full(tmp_path)
+    store = Store(FIELDS, Budget(40_000, spill.shelf))
     with pytest.raises(UserError, match="takes nothing more .*No space left") as stopped:
         for number in range(600):
             added(store, np.arange(number * 20, number * 20 + 20), number)
+
+    spill.close()
 
     assert "\n" not in str(stopped.value)
 

@@ -28,6 +28,16 @@ def worker(  # noqa: PLR0913, PLR0917 - the options of a command
     checkpoint: Annotated[
         float, typer.Option("--checkpoint-every", metavar="SECONDS", help="Between checkpoints.")
     ] = 1.0,
+    checkpoint_bytes: Annotated[
+        int, typer.Option(metavar="BYTES", min=1, help="New events after which a checkpoint is due before its time.")
+    ] = 16 << 20,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where pending events go that --memory has no room for; a worker's own."),
+    ] = None,
+    memory: Annotated[
+        int, typer.Option(metavar="MIB", min=1, help="Pending events in memory, with --state-dir; indexes on top.")
+    ] = 512,
     idle: Annotated[
         float, typer.Option("--idle-after", metavar="SECONDS", help="Silence that makes a source idle.")
     ] = 60.0,
@@ -52,7 +62,8 @@ def worker(  # noqa: PLR0913, PLR0917 - the options of a command
     from interlock.streams.worker import Pace  # noqa: PLC0415 - aiokafka is, too
 
     loaded = read_policy(policy)
-    options = Options(bootstrap, prefix, group or group_name(loaded), listen, Pace(checkpoint, idle), session)
+    pace = Pace(checkpoint, idle, size=checkpoint_bytes)
+    options = Options(bootstrap, prefix, group or group_name(loaded), listen, pace, session, state_dir, memory << 20)
     layout = layout_of(options, allow_create_time=create_time)
     reference, mapping = load_reference(loaded, policy.parent), read_mapping(field_map)
     serve(Setup(loaded, reference, layout, audit_secret(loaded), mapping, takes_unsigned=unsigned), options)

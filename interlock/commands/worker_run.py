@@ -5,14 +5,17 @@ import gc
 import logging
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 import typer
 from aiokafka.errors import KafkaConnectionError
 
 from interlock.errors import FindingError, Unreachable, UserError
 from interlock.streams.app import Group, run
+from interlock.streams.budget import Budget
 from interlock.streams.health import Health
 from interlock.streams.live import Layout, Setup
+from interlock.streams.spill import Spill
 from interlock.streams.topics import STAMPS
 from interlock.streams.topics import Layout as Topics
 from interlock.streams.topics_admin import partitions_of, verify
@@ -27,7 +30,7 @@ log = logging.getLogger("interlock.worker")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a worker was started; times in seconds."""
+    """How a worker was started; times in seconds, `memory` in bytes, which counts where there is a `state_dir`."""
 
     bootstrap: str
     prefix: str
@@ -35,6 +38,8 @@ class Options:
     listen: str
     pace: Pace
     session: float
+    state_dir: Path | None = None
+    memory: int = 512 << 20
 
 
 def layout_of(options: Options, *, allow_create_time: bool) -> Layout:
@@ -79,7 +84,9 @@ async def _serve(setup: Setup, options: Options, listen: tuple[str, int]) -> Non
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     servers = options.bootstrap.split(",")
-    worker = Worker(setup, {"bootstrap_servers": servers}, options.prefix, options.pace)
+    spill = None if options.state_dir is None else Spill(options.state_dir)
+    budget = Budget() if spill is None else Budget(options.memory, spill.shelf)
+    worker = Worker(setup, {"bootstrap_servers": servers}, options.prefix, options.pace, budget)
     health = Health(worker)
     await health.start(*listen)
     typer.echo(f"worker of {options.group}: http://{health.address}/health")
@@ -89,3 +96,5 @@ async def _serve(setup: Setup, options: Options, listen: tuple[str, int]) -> Non
         raise Unreachable(f"no Kafka answers at {options.bootstrap}: {error}") from error
     finally:
         await health.stop()
+        if spill is not None:
+            spill.close()
