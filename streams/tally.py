@@ -163,7 +163,7 @@ def _added(exemplars: Sequence[Exemplar]) -> list[Exemplar]:
         if x.n:
             *alike, n = plain_exemplar(x)
             total[tuple(alike)] = total.get(tuple(alike), 0) + n
-    return [Exemplar(*alike, n) for alike, n in total.items()]
+    return [exemplar((*alike, n)) for alike, n in total.items()]
 
 
 def local_record(shard: int, chain: str, span: tuple[int, int], closed: OpenCounts, names: "CodeTables") -> TallyRecord:
