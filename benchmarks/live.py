@@ -37,12 +37,13 @@ GUARDED, HOPPED = "never-event sent to guard's mode changed", "the same messages
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much: events of JSON (frames get more), of them for stock Faust, never-events a round, rounds."""
+    """How much: events of JSON (frames get more), of them for stock Faust, never-events a round, rounds; with peers installed apart?"""
 
     events: int
     stock: int
     never: int
     rounds: int
+    peers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def _round(bootstrap: str, prefix: str, size: Size, policy: Path) -> dict[str, T
     fill(bootstrap, prefix + "predictions", json_messages(workload.predictions(events, spacing=SPACING)), PARTITIONS)
     found[BARE] = _each(_peer("live_bare", bootstrap, prefix + "predictions", PARTITIONS, events), events)
     found[JSON] = _each(taken(policy, bootstrap, prefix, (events, events)), events)
-    for what, name in PEERS.items():
+    for what, name in PEERS.items() if size.peers else ():
         try:
             found[what] = _each(live_more.peer(name, bootstrap, prefix + "predictions", events), events)
         except AbsentError as error:

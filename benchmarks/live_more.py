@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,15 +73,15 @@ def scaling(policy: Path, bootstrap: str, events: int, rounds: int) -> Iterator[
     yield from ((workers, median(rates)) for workers, rates in found.items())
 
 
-def killed(policy: Path, bootstrap: str, prefix: str, events: int) -> Caught:
+def killed(policy: Path, bootstrap: str, prefix: str, events: int, options: Sequence[str] = ()) -> Caught:
     """Kill a worker early in a backlog; another, which starts at once, must wait for its session to end."""
     records, tick = filled(bootstrap, prefix, events), tick_of(policy)
-    with Running(policy, bootstrap, prefix, environment={}) as first:
+    with Running(policy, bootstrap, prefix, options, {}) as first:
         wait(lambda: positions([first]) > records // 20, "the first records")
         read = positions([first])
         first.end()
     start = time.perf_counter()
-    with Running(policy, bootstrap, prefix, environment={}) as second:
+    with Running(policy, bootstrap, prefix, options, {}) as second:
         wait(lambda: is_done([second], records, tick), "the end of the topic")
         return Caught(round(events * (1 - read / records)), time.perf_counter() - start)
 
