@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from interlock.events import MAX_ID_BYTES
-from interlock.protocol import INPUTS, JSON
+from interlock.protocol import CONTENT_TYPE, INPUTS, JSON
 from interlock.streams.batch import AbuseReports, DeadLetter, Message, Outcomes, Predictions, Wanted
 from interlock.streams.decode import Decoder, abuse_decoder, outcome_decoder, prediction_decoder, sniff
 from interlock.streams.decode_events import Event, event_of
@@ -150,14 +150,21 @@ class Repair:
 def _original(letter: Letter, record: Found | None) -> tuple[Event | None, str]:
     """Return all of a letter's event, to the byte; else None and why there is none."""
     if record is not None:
-        kind = next((text.decode("utf-8", "replace") for name, text in record.headers if name == "content-type"), None)
-        event = event_of(Message(record.value or b"", record.offset, record.timestamp, kind), letter.index)
+        event = event_of(message_of(record), letter.index)
         if event is not None and hashlib.sha256(event.shown).hexdigest() == letter.digest:
             return event, ""
     if letter.whole is not None:
         return letter.whole, ""
     kept = f"the letter carries {len(letter.raw.encode('utf-8', 'surrogatepass'))} of {letter.size} bytes"
     return None, f"{kept}, and {'its record is not kept' if record is None else 'another event stands where it was'}"
+
+
+def message_of(record: Found) -> Message:
+    """Return a record as decoders take it."""
+    kinds = (
+        text.decode("utf-8", "replace") for name, text in record.headers if name == CONTENT_TYPE and text is not None
+    )
+    return Message(record.value or b"", record.offset, record.timestamp, next(kinds, None))
 
 
 def _key(value: bytes) -> bytes | None:
@@ -172,8 +179,8 @@ def _key(value: bytes) -> bytes | None:
 
 def _headers(letter: Letter, message: Message, record: Found | None) -> Headers:
     others = () if record is None else record.headers
-    kept = tuple((name, text) for name, text in others if name not in ("content-type", REFED))
-    kind = () if message.content_type is None else (("content-type", message.content_type.encode()),)
+    kept = tuple((name, text) for name, text in others if text is not None and name not in (CONTENT_TYPE, REFED))
+    kind = () if message.content_type is None else ((CONTENT_TYPE, message.content_type.encode()),)
     return *kept, *kind, (REFED, letter.identity.encode())
 
 

@@ -59,6 +59,8 @@ class Originals:
                 return None
             if place != self._at or offset not in self._held:
                 self._fetch(place, offset)
+        except UnicodeDecodeError:  # the name of a header: kafka-python cannot read past it
+            self._held = {}
         except KafkaError as error:
             raise Unreachable(f"{self._place}: {str(error) or type(error).__name__}") from None
         return self._held.get(offset)
