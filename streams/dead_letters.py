@@ -66,11 +66,21 @@ class Letter(msgspec.Struct, frozen=True):
 class Found(Protocol):
     """The shape of a Kafka record."""
 
-    value: bytes | None
-    key: bytes | None
-    offset: int
-    timestamp: int
-    headers: Any
+    @property
+    def value(self) -> bytes | None:
+        """Its bytes."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Its key."""
+
+    @property
+    def timestamp(self) -> int:
+        """Its append time, in ms."""
+
+    @property
+    def headers(self) -> Any:
+        """Pairs of name and value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +174,7 @@ def message_of(record: Found) -> Message:
     kinds = (
         text.decode("utf-8", "replace") for name, text in record.headers if name == CONTENT_TYPE and text is not None
     )
-    return Message(record.value or b"", record.offset, record.timestamp, next(kinds, None))
+    return Message(record.value or b"", 0, record.timestamp, next(kinds, None))
 
 
 def _key(value: bytes) -> bytes | None:

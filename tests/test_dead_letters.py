@@ -1,7 +1,8 @@
 """Dead letters on their way back: what they stand for, what becomes of them, and the same by files alone."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,15 +23,15 @@ REPAIR = Repair(NOW, refusals())
 RENAMED = load("model: m\n", "map.yaml")
 
 
-class Record(NamedTuple):
+@dataclass(frozen=True)
+class Record:
     value: bytes | None
     key: bytes | None = b"its key"
-    offset: int = 7
     timestamp: int = NOW
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-def renamed(i: int, **fields: object) -> Event:
+def renamed(i: int, **fields: Any) -> Event:
     """A prediction whose model stands under another name."""
     event = prediction(i, **fields)
     return event | {"m": event.pop("model")}
@@ -129,7 +130,8 @@ def test_a_replay_with_its_dead_letters_says_what_a_replay_says_that_never_had_t
     assert set(found.run()["refed"]) == {"predictions"}
 
 
-class _Shown(NamedTuple):
+@dataclass(frozen=True)
+class _Shown:
     topic: str
     offset: int
     index: int
