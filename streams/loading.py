@@ -12,7 +12,9 @@ Take = Callable[[dict[str, Any]], None]
 class Loader:
     """Takes the blocks of one store in any order; what comes before its turn is kept as it came."""
 
-    def __init__(self, blocks: Sequence[Block], changes: Sequence[Block], take: tuple[Take, Take, Callable[[], None]]) -> None:
+    def __init__(
+        self, blocks: Sequence[Block], changes: Sequence[Block], take: tuple[Take, Take, Callable[[], None]]
+    ) -> None:
         """Wait for these blocks; `take` are what takes the columns of rows, of changes, and what comes after all."""
         self._rows, self._changes, self._last = take
         self._order, self._next = list(blocks), 0

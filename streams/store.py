@@ -190,7 +190,9 @@ class Store:
             self._put_back(state)
             return
         self._begin(state["first"])
-        self._loader = Loader(state["blocks"], state["logged"], (self._put_back, self._set, lambda: self._finish(state)))
+        self._loader = Loader(
+            state["blocks"], state["logged"], (self._put_back, self._set, lambda: self._finish(state))
+        )
 
     def _finish(self, state: Mapping[str, Any]) -> None:
         """Take the rest, after the rows of the blocks; those are as they were named."""
