@@ -4,6 +4,7 @@ import fcntl
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,8 +26,7 @@ class Spill:
         Raises:
             UserError: it cannot be written, or another worker has it.
         """
-        import rocksdict  # noqa: PLC0415 - of an extra, and only where a folder is given
-
+        rocksdict: Any = import_module("rocksdict")  # of an extra, and only where a folder is given
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(folder / "lock")
@@ -37,8 +37,7 @@ class Spill:
             raise UserError(f"--state-dir {folder}: another worker has it; each needs a folder of its own") from error
         except OSError as error:
             raise UserError(f"--state-dir {folder}: {error.strerror or error}") from error
-        self._rocksdict: Any = rocksdict
-        self._writing: Any = rocksdict.WriteOptions()
+        self._rocksdict, self._writing = rocksdict, rocksdict.WriteOptions()
         self._writing.disable_wal = True  # after a crash all of it is removed anyway
         self._shelves = 0
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -98,14 +99,13 @@ slos: [{name: decision_ece_1h, objective: o, target: "<= 0.1", window: 1h, actio
 """
     made = Setup(load_policy(policy.encode(), "old.yaml"), None, Layout(1))
     shard = LiveShard(0, made, Budget(1, spill.shelf, 50))
-    days = [day + part / 20 for day in range(100) for part in range(20)]
     lines = {
-        "predictions": [prediction(f"p{n}", day * DAY / 60_000) for n, day in enumerate(days)],
-        "outcomes": [outcome(f"p{n}", (day + 90) * DAY / 60_000 + (n % 2)) for n, day in enumerate(days)],
+        "predictions": [prediction(f"p{n}", n * 72) for n in range(2000)],  # 100 days
+        "outcomes": [outcome(f"p{n}", n * 72 + 90 * 1440 + n % 2) for n in range(2000)],
     }
-    for at in range(0, len(days), 25):  # both at once: event time runs on by 90 days with the first label
+    for at in range(0, 2000, 25):  # by turns: the outcomes' time is 90 days ahead
         for topic, events in lines.items():
-            packed = b"\n".join(map(checkpoint.msgspec.json.encode, events[at : at + 25]))
+            packed = b"\n".join(map(msgspec.json.encode, events[at : at + 25]))
             shard.read(topic, [Message(packed, at, START + 365 * DAY)])
     shard.shard.close()
 

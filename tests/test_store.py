@@ -220,12 +220,16 @@ def test_a_full_disk_loses_nothing_is_told_and_is_tried_again(tmp_path: Path) ->
     assert budget.resident <= 40_000 + 20 * store.kind.itemsize
 
 
+def fill_up(store: Store) -> None:
+    for number in range(600):
+        added(store, np.arange(number * 20, number * 20 + 20), number)
+
+
 def test_a_disk_that_stays_full_ends_it_at_twice_the_memory_in_one_line(tmp_path: Path) -> None:
     spill = Full(tmp_path)
     store = Store(FIELDS, Budget(40_000, spill.shelf))
-    with pytest.raises(UserError, match="takes nothing more .*No space left") as stopped:
-        for number in range(600):
-            added(store, np.arange(number * 20, number * 20 + 20), number)
+    with pytest.raises(UserError, match=r"takes nothing more .*No space left") as stopped:
+        fill_up(store)
 
     spill.close()
 
