@@ -1,6 +1,7 @@
 """What the join remembers of predictions and of outcomes, and what it tells of both once they have met."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def _facts(kinds: set[Kind]) -> int:
 def remember(join: Join, plan: Plan, chunk: Chunk, rows: Ints, slices: Mapping[int, Ints]) -> None:
     """Remember a chunk of predictions in these rows; `slices` are their slice codes per joined series, -1: not counted."""
     scores = chunk.scores
-    columns = {
+    columns: dict[str, NDArray[Any]] = {
         "version": chunk.version,
         "p": chunk.p,
         "top": top_classes(chunk.batch.top, chunk.rows(), ~np.isnan(chunk.batch.score)),
@@ -59,13 +60,15 @@ def remember(join: Join, plan: Plan, chunk: Chunk, rows: Ints, slices: Mapping[i
         columns["guess"] = numbers(chunk.batch.columns.get("prediction"), chunk.rows())
     for place in kept(plan).stated:
         columns[f"stated{place}"] = stated(plan.series[place], chunk.batch.columns, chunk.p)
-    join.predictions.fill(rows, columns | {f"slice{place}": codes for place, codes in slices.items()})
+    for place, codes in slices.items():
+        columns[f"slice{place}"] = codes
+    join.predictions.fill(rows, columns)
 
 
 def remember_labels(join: Join, plan: Plan, batch: Outcomes, rows: Ints) -> None:
     """Remember the labels of outcomes in these rows."""
     words = plan.policy.labels.positive_values
-    columns = {"y": positives(batch.label, words), "label": class_hashes(batch.label)}
+    columns: dict[str, NDArray[Any]] = {"y": positives(batch.label, words), "label": class_hashes(batch.label)}
     if plan.classifies:
         columns["means"] = signs_of(batch.label, words)
     if plan.regresses:
