@@ -41,7 +41,9 @@ def told(scores: Floats, came: NDArray[np.bool_], hours: int, say: Say = binary)
         event = {"event_id": f"e{i:06d}", "ts": START + i * step, "model": "claims", "model_version": "1"}
         tenant = {"segment": {"tenant": ("acme", "zen", "solo", "duo", "rest")[i % 7 % 5]}}
         made.append(msgspec.json.encode(event | tenant | {"features": {"amount": float(i % 50)}} | states))
-        said.append(msgspec.json.encode({"event_id": event["event_id"], "ts": event["ts"] + 40 * 60_000, "label": label}))
+        said.append(
+            msgspec.json.encode({"event_id": event["event_id"], "ts": event["ts"] + 40 * 60_000, "label": label})
+        )
     return History(made, said, START + (hours + 10) * HOUR)
 
 
@@ -63,6 +65,6 @@ def policy(slos: Sequence[str], labels: str = "") -> str:
     same = "objective: o, window: 6h, action_on_breach: notify"
     written = "\n".join(f"- {{{slo}, {same}}}" for slo in slos)
     return (
-        "model: claims\nlateness: 5m\nfalse_pages_per_year: 200\nslices: [{by: [tenant], max: 3}]\n"
+        "model: claims\nlateness: 5m\nfalse_pages_per_year: 100\nslices: [{by: [tenant], max: 3}]\n"
         f"labels: {{join_ttl: 2d, orphan_ttl: 30m, maturity: 3h{labels}}}\nslos:\n{written}\n"
     )
