@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,8 +19,10 @@ from interlock.detectors.reliability import LEAST, Reliability, rates
 from interlock.errors import UserError
 from interlock.policies.only_inputs import COLUMNS, KEY, UNPLACED, OnlyInputs
 from interlock.policies.plan import KINDS
+from interlock.sinks.clickhouse import ClickHouseSink
 from interlock.streams.reference import Reference, from_bytes, save, to_bytes
 from tests.estimating import Floats, Say, binary, fitted, policy, told, unfitted, words
+from tests.events import HOUR, START, History
 from tests.replaying import Event, command
 from tests.test_laws import Cut, run
 
@@ -166,6 +169,23 @@ def test_if_more_than_a_twentieth_states_nothing_there_is_no_estimate(share: int
     assert (KEY in found) == (share == 40)
 
 
+def test_in_silence_the_estimate_ends_with_the_window() -> None:
+    rng = np.random.default_rng(7)
+    scores = rng.random(600)
+    made = told(scores, rng.random(600) < scores, 2)
+    late = {"event_id": "late", "ts": START + 11 * HOUR, "model": "claims", "score": 0.7, "prediction": True}
+    label = {"event_id": "late", "ts": START + 11 * HOUR + 1, "label": True}
+    events = History(
+        [*made.predictions, msgspec.json.encode(late)], [*made.outcomes, msgspec.json.encode(label)], made.end
+    )
+    said = [json.loads(line) for line in run(events, Cut(), policy(SLOS[:1]), reference()).verdicts.splitlines()]
+    silent = [one for one in said if START + 8 * HOUR < one["ts"] < START + 11 * HOUR]
+
+    assert len(silent) > 5
+    assert all(KEY not in one["evidence"] for one in silent)
+    assert any(KEY in one["evidence"] for one in said if one["ts"] < START + 8 * HOUR)
+
+
 COUNTS = st.lists(st.integers(0, 60), min_size=BINS, max_size=BINS).map(lambda n: np.array(n, np.int64))
 
 
@@ -248,6 +268,13 @@ def test_counts_that_do_not_fit_together_are_refused_in_one_line() -> None:
         from_bytes(damaged, "x.ref")
 
 
+def documented() -> str:
+    """Return the query of docs/labels.md, asked of an SLO and a slice of the test's."""
+    page = (Path(__file__).parents[1] / "docs" / "labels.md").read_text("utf-8")
+    sql = page.split("```sql\n")[1].split("```")[0]
+    return sql.replace("accuracy_7d", "accuracy_6h").replace("'{}'", """'{"slice":"tenant=acme"}'""")
+
+
 @pytest.mark.integration
 def test_why_says_it_in_a_line_and_ranks_slices_as_without_it(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
@@ -271,5 +298,8 @@ def test_why_says_it_in_a_line_and_ranks_slices_as_without_it(tmp_path: Path) ->
     line = f"If only the inputs had changed: accuracy {found['value']:.3g} (from {found['n']:,} predictions; neither pages nor clears)."
     assert line in " ".join(out.split())
     assert "tenant=acme <- this verdict" in out
+    with ClickHouseSink.connect(directory=tmp_path / "out" / "clickhouse", lay=False) as sink:
+        stored = {row["if_only_inputs_changed"] for row in sink.ask(documented(), {})}
+    assert found["value"] in stored
     _, as_json, _ = command("why", one["verdict_id"], *given_policy, "--json")
     assert line in json.loads(as_json)["evidence"]["lines"]
