@@ -38,12 +38,11 @@ def told(scores: Floats, came: NDArray[np.bool_], hours: int, say: Say = binary)
     step, made, said = hours * HOUR // len(scores), [], []
     for i, (p, y) in enumerate(zip(np.round(scores, 6).tolist(), came.tolist(), strict=True)):
         states, label = say(p, y)
-        event = {"event_id": f"e{i:06d}", "ts": START + i * step, "model": "claims", "model_version": "1"}
+        name, ts = {"event_id": f"e{i:06d}"}, START + i * step
+        about = {"ts": ts, "model": "claims", "model_version": "1", "features": {"amount": float(i % 50)}}
         tenant = {"segment": {"tenant": ("acme", "zen", "solo", "duo", "rest")[i % 7 % 5]}}
-        made.append(msgspec.json.encode(event | tenant | {"features": {"amount": float(i % 50)}} | states))
-        said.append(
-            msgspec.json.encode({"event_id": event["event_id"], "ts": event["ts"] + 40 * 60_000, "label": label})
-        )
+        made.append(msgspec.json.encode(name | about | tenant | states))
+        said.append(msgspec.json.encode(name | {"ts": ts + 40 * 60_000, "label": label}))
     return History(made, said, START + (hours + 10) * HOUR)
 
 
