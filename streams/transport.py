@@ -2,7 +2,7 @@
 
 Registered under the URL scheme `interlock://`. A message's `records` are aiokafka's. Stock Faust spends 65-90 µs a
 message on its way into an agent; a chunk pays that once. It reaches into names of Faust 0.15.3 and aiokafka 0.14 that
-are not public; tests/test_transport.py says which.
+are not public; tests/test_conformance.py says which.
 """
 
 import asyncio
