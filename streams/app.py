@@ -55,7 +55,7 @@ def build(worker: Worker, group: Group) -> Any:
         key_serializer="raw",
         web_enabled=False,
         canonical_url=f"http://{uuid.uuid4()}",  # by this the assignor tells the workers of a host apart
-        table_standby_replicas=1,  # only with it does Faust use its assignor, which keeps a shard's topics together
+        table_standby_replicas=0,  # with standbys, 3 workers would share 4 shards as 2, 2 and 0; transport.py pins the assignor
         topic_allow_declare=False,
         topic_disable_leader=True,
         stream_buffer_maxsize=BUFFERED,

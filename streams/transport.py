@@ -194,7 +194,9 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
-        self._assignor = self.app.assignor  # co-partitioned: the topics of a shard stay together
+        self._assignor = (
+            self.app.assignor
+        )  # co-partitioned, where Faust would take round robin: a shard's topics stay together
         extra: dict[str, Any] = self.app.interlock_consumer
         return aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
