@@ -107,6 +107,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         highwater: int | None = self.highwater(tp)
         return self._read_offset[tp] if highwater is not None and self._passed.get(tp) == highwater else highwater
 
+    def reached(self, tp: TP, position: int) -> int | None:
+        """Return up to where all was read, by a state that is at `position`; None while the partition is paused.
+
+        Markers are never delivered: a state that has taken in all records is past those that follow.
+        """
+        if tp in self._paused_partitions:
+            return None
+        return position if self._read_offset.get(tp) != position else max(position, self._thread.positions().get(tp, 0))
+
     async def ended(self) -> None:
         """Wait until nothing of it runs."""
         await self._thread.ended()

@@ -203,7 +203,7 @@ def test_their_code_between_ours_still_uses_the_names_that_we_set(one: Between) 
 
 
 def test_our_classes_define_only_what_theirs_have_or_what_is_new_under_an_own_name() -> None:
-    own = {"_deliver", "_bridges", "_fetched", "end", "ended", "positions"}
+    own = {"_deliver", "_bridges", "_fetched", "end", "ended", "positions", "reached"}
     for ours, theirs in ((Consumer, driver.Consumer), (Thread, driver.AIOKafkaConsumerThread)):
         names = {name for name in vars(ours) if not name.startswith("__")} - {"_abc_impl", "abstract", "logger"}
         taken = own & set(dir(theirs))
@@ -279,12 +279,12 @@ def test_a_stream_without_acks_acknowledges_nothing_by_itself() -> None:
 
 def test_an_app_has_the_states_that_a_worker_asks_for() -> None:
     async def then(app: Any) -> None:
-        said = about(APP, "App's attributes", "app.run, app._timers and app.hung: what they ask the app")
+        said = about(APP, "App's attributes", "app.run, app._timers and watchdog.Reading: what they ask the app")
         states = (app.rebalancing, app.crashed, app.should_stop, app.in_recovery)
 
         assert states == (False, False, False, False), said
         assert app.crash_reason is None, said
-        assert app.consumer_generation_id == 0, said
+        assert (app.consumer_generation_id, app.rebalancing_count) == (0, 0), said
         assert {"flow_active", "_paused_partitions", "_buffered_partitions"} <= set(vars(app.consumer)), said
 
     built(then)
