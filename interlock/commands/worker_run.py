@@ -12,7 +12,8 @@ import typer
 from aiokafka.errors import KafkaConnectionError
 from kafka import KafkaConsumer
 
-from interlock.errors import FindingError, Unreachable, UserError
+from interlock.commands.listen import host_and_port
+from interlock.errors import FindingError, Unreachable
 from interlock.reaching import consumer
 from interlock.streams.app import Group, run
 from interlock.streams.health import Health
@@ -63,9 +64,7 @@ def layout_of(options: Options, *, allow_create_time: bool) -> Layout:
 
 def serve(setup: Setup, options: Options) -> None:
     """Run until SIGTERM or SIGINT; UserError for what a person must mend."""
-    host, _, port = options.listen.rpartition(":")
-    if not port.isdigit():
-        raise UserError(f"--listen: found {options.listen!r}; expected host:port")
+    listen = host_and_port(options.listen)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("interlock").setLevel(logging.INFO)
     for noisy in (
@@ -80,7 +79,7 @@ def serve(setup: Setup, options: Options) -> None:
         decode([])  # loads what is loaded on first use while nothing waits for it
     gc.freeze()  # what is loaded stays
     gc.set_threshold(*GARBAGE)
-    asyncio.run(_serve(setup, options, (host, int(port))))
+    asyncio.run(_serve(setup, options, listen))
 
 
 async def _serve(setup: Setup, options: Options, listen: tuple[str, int]) -> None:
