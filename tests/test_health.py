@@ -89,7 +89,7 @@ def test_every_metric_has_a_meaning_and_stands_in_the_page_and_no_other_does() -
 
     def then(health: Health, _: object) -> None:
         families: list[Any] = [*health.collect(), *sink_health().collect()]
-            for metric in families:
+        for metric in families:
             told[exposed(metric)] = Told(metric.type, ", ".join(metric._labelnames), metric.documentation)
 
     watched(then)
