@@ -12,8 +12,8 @@ from tests.story import QUICK, Story, assert_equal_to_replay, counted, day, judg
 
 pytestmark = pytest.mark.integration
 
-SOON = (*QUICK, "--stall-after", "10")
-LONGER = 15.0
+SOON = (*QUICK, "--stall-after", "20")
+LONGER = 25.0
 """Seconds; a machine that is busy with other things must not look like a worker that stands still."""
 
 
@@ -39,7 +39,7 @@ def test_a_worker_whose_fetcher_died_in_silence_ends_with_a_line_and_the_next_on
         until(lambda: counted([worker], "predictions"), "something to be read")
         send(kafka.bootstrap, prefix, story.part(0.3, 1))
         code, line = stalled(worker)
-    with Running(story.policy, kafka.bootstrap, prefix, SOON) as worker:
+    with Running(story.policy, kafka.bootstrap, prefix, QUICK) as worker:
         end = until_judged([worker], story.end())
         code_after = worker.end(signal.SIGTERM)
 
