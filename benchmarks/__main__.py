@@ -1,7 +1,6 @@
 """`python -m benchmarks`: what Interlock costs on this machine. `--quick` only shows that every row is there.
 
-`--live` or `--files` runs one half: the live pipeline on a real broker, or everything else; `--counting` one table of it;
-`--overload` a worker that is sent more than it can take.
+`--live` or `--files` runs one half: the live pipeline on a real broker, or everything else; `--counting` one table of it.
 """
 
 import os
@@ -13,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks import counting, drifting, fitting, judging, live, live_more, memory, overload, replaying, scoring
+from benchmarks import counting, drifting, fitting, judging, live, live_more, memory, replaying, scoring
 from benchmarks.replaying import Speed
 from interlock.commands.broker import Broker
 from interlock.errors import Unreachable, UserError
@@ -23,9 +22,6 @@ MEMORY_EVENTS = 1_000_000
 DAYS = 30
 QUICK = 6_000, 1, 8_000, 1
 """Events, runs, events of the memory's run, days judged."""
-
-OVERLOAD, OVERLOAD_QUICK = 3_000_000, 50_000
-"""Events."""
 
 DRIFT, DRIFT_QUICK = (10_000, 5), (50, 2)
 """Slices of 20 streams, ticks."""
@@ -44,9 +40,6 @@ def main(options: Collection[str]) -> None:
     print(f"{machine()}; load {os.getloadavg()[0]:.1f}")
     if "--counting" in options:
         print_counting(counting.rows(QUICK[0] if quick else EVENTS, 1 if quick else REPEATS))
-        return
-    if "--overload" in options:
-        print_overload(OVERLOAD_QUICK if quick else OVERLOAD)
         return
     if "--live" not in options:
         print_files(*(QUICK if quick else (EVENTS, REPEATS, MEMORY_EVENTS, DAYS)))
@@ -67,26 +60,6 @@ def print_files(events: int, repeats: int, memory_events: int, days: int) -> Non
         print_fits(fitting.fits(memory_events, Path(folder)), memory_events)
     with TemporaryDirectory() as folder:
         print_memory(memory.memories(memory_events, Path(folder)), memory_events)
-
-
-def print_overload(events: int) -> None:
-    """Print what becomes of a worker that is sent more than it can take."""
-    with TemporaryDirectory() as name, Broker.start(Path(name) / "kafka") as broker:
-        found = overload.overloaded(broker, events, Path(name))
-    print(
-        f"\n{events:,} events in frames, as fast as one producer sends, {overload.PARTITIONS} partitions, one worker\n"
-    )
-    for what, value in (
-        ("events/s that a worker takes alone", f"{found.alone:,.0f}"),
-        ("events/s that came", f"{found.offered:,.0f} ({found.offered / found.meanwhile:.1f} times what it took)"),
-        ("events/s that it took meanwhile", f"{found.meanwhile:,.0f}"),
-        ("most records waiting", f"{found.lag:,}"),
-        ("most memory once a tenth was counted, MB", f"{found.early / 1e6:.0f}"),
-        ("most memory, MB", f"{found.most / 1e6:.0f}"),
-        ("seconds from the last event to none waiting", f"{found.drained:.1f}"),
-        ("never-events acted on", f"{overload.NEVER} of {overload.NEVER}"),
-    ):
-        print(f"{what:45}{value:>12}")
 
 
 def print_live(size: live.Size) -> None:
