@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
 
 from benchmarks.drifting import machine_of, quiet
 from benchmarks.memory import resident
@@ -89,7 +90,7 @@ def ids(places: np.ndarray) -> Ids:
         h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         lanes.append(h ^ (h >> np.uint64(31)))
-    return Ids(lanes[0], lanes[1], None)
+    return Ids(lanes[0], lanes[1], pa.array([], pa.string()))
 
 
 def insert(store: Store, events: int) -> float:
