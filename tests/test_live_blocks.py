@@ -65,7 +65,7 @@ def test_a_zombies_late_blocks_change_nothing_after_compaction_and_a_lost_disk_i
     other = Spill(tmp_path / "second")
     again = restored(kafka, prefix, 3, Budget(1, other.shelf, ROWS))
     assert isinstance(again.it, LiveShard)
-    whole = fed(0, 1, LiveShard(0, setup(1)))
+    whole = fed(0, 1, LiveShard(0, setup(1), Budget(rows=ROWS)))
     fed(0.8, 1, again.it)
     states = [checkpoint.encode(one.snapshot()) for one in (again.it, whole)]
     other.close()
