@@ -20,10 +20,10 @@ class Pages(Protocol):
         """Write consecutive pages; OSError if that cannot be done."""
 
     def get(self, numbers: Sequence[int]) -> list[bytes]:
-        """Read pages; OSError if one is not there."""
+        """Read pages; UserError if one is not there."""
 
     def drop(self, before: int) -> None:
-        """Forget pages before this one."""
+        """Forget pages before this one, now or with the next call."""
 
     def close(self) -> None:
         """Forget all."""
@@ -35,7 +35,11 @@ class Cold:
     def __init__(self, kind: np.dtype[Any], pages: Pages) -> None:
         """Start empty."""
         self._kind, self._pages = kind, pages
-        self._last: tuple[Rows, NDArray[Any]] = np.zeros(0, np.int64), np.zeros(0, kind)
+        self.begin()
+
+    def begin(self) -> None:
+        """Know nothing of what was read."""
+        self._last: tuple[Rows, NDArray[Any]] = np.zeros(0, np.int64), np.zeros(0, self._kind)
 
     def put(self, first: int, records: NDArray[Any]) -> None:
         """Write whole pages of rows from `first` on."""

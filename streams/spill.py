@@ -3,7 +3,7 @@
 import fcntl
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
@@ -77,23 +77,32 @@ class Shelf:
                 self._write(batch)
 
     def get(self, numbers: Sequence[int]) -> list[bytes]:
-        """Read pages; OSError if one is not there."""
-        with _plainly():
-            pages: list[bytes] = self._db[[self._key(number) for number in numbers]]
+        """Read pages.
+
+        Raises:
+            UserError: one is not there, or cannot be read.
+        """
+        try:
+            with _plainly():
+                pages: list[bytes] = self._db[[self._key(number) for number in numbers]]
+        except OSError as error:
+            raise UserError(
+                f"--state-dir cannot be read ({error}); nothing is lost: the next start makes it anew"
+            ) from error
         if None in pages:
-            raise OSError("pages of pending events are gone from --state-dir; the next start makes them anew")
+            raise UserError("--state-dir has lost pending events; nothing is lost: the next start makes it anew")
         return pages
 
     def drop(self, before: int) -> None:
-        """Forget pages before this one."""
+        """Forget pages before this one, now or with the next call."""
         if before > self._from:
-            with _plainly():
+            with suppress(OSError), _plainly():  # a full disk: they stay a while longer
                 self._db.delete_range(self._key(self._from), self._key(before))
-            self._from = before
+                self._from = before
 
     def close(self) -> None:
         """Forget all."""
-        with _plainly():
+        with suppress(OSError), _plainly():  # the next start removes all
             self._db.delete_range(self._prefix, (int.from_bytes(self._prefix, "big") + 1).to_bytes(4, "big"))
 
 

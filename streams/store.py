@@ -46,6 +46,8 @@ class Store:
 
     def _begin(self, first: int) -> None:
         """Hold nothing; the next row is `first`."""
+        if self._cold is not None:
+            self._cold.begin()
         self._index = Fingerprints()
         self._records, self._met = Tape(self.kind, first // PAGE * PAGE), Tape(np.uint8, first)
         self._records.extend(np.zeros(first % PAGE, self.kind))  # pages are whole

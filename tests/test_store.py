@@ -236,6 +236,18 @@ def test_a_disk_that_stays_full_ends_it_at_twice_the_memory_in_one_line(tmp_path
     assert "\n" not in str(stopped.value)
 
 
+def test_pages_that_are_gone_end_it_in_one_line(tmp_path: Path) -> None:
+    spill = Spill(tmp_path)
+    store = Store(FIELDS, tiny(spill))
+    for number in range(5):
+        added(store, np.arange(number * 40, number * 40 + 40), number)
+    spill._db.delete_range(b"", b"\xff" * 12)
+    with pytest.raises(UserError, match="the next start makes it anew"):
+        store.take(np.arange(40))
+
+    spill.close()
+
+
 def test_two_workers_do_not_share_a_folder(tmp_path: Path) -> None:
     first = Spill(tmp_path)
     with pytest.raises(UserError, match="another worker has it"):
