@@ -4,6 +4,7 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,12 +82,14 @@ def went_on(worker: Running) -> list[str]:
     return re.findall(r"(?:shard|judge) 0 (.*)", worker.said())
 
 
-def test_a_zombies_late_checkpoint_changes_nothing_after_compaction(story: Story, kafka: Broker) -> None:
-    prefix = "zombie."
+def test_a_zombies_late_checkpoint_changes_nothing_after_compaction(
+    story: Story, kafka: Broker, tmp_path: Path
+) -> None:
+    prefix, spilling = "zombie.", (*QUICK, "--state-dir", str(tmp_path), "--memory", "1")
     topics(kafka.bootstrap, prefix)
     states, code = [], -1
     for start, end in ((0, 0.3), (0.3, 0.6)):
-        with Running(story.policy, kafka.bootstrap, prefix, QUICK) as worker:
+        with Running(story.policy, kafka.bootstrap, prefix, spilling) as worker:
             send(kafka.bootstrap, prefix, story.part(start, end))
             until(lambda: lag(worker) == 0 and judged([worker]), "all to be read")
             run = worker.status()["run"]
@@ -101,7 +104,7 @@ def test_a_zombies_late_checkpoint_changes_nothing_after_compaction(story: Story
         write(kafka, prefix, zombie.write(one.state) + zombie.write(one.state) + zombie.superseded())
     clean(kafka, prefix)
     forget(kafka, prefix, new)
-    with Running(story.policy, kafka.bootstrap, prefix, QUICK) as worker:
+    with Running(story.policy, kafka.bootstrap, prefix, spilling) as worker:
         send(kafka.bootstrap, prefix, story.part(0.6, 1))
         end = until_judged([worker], story.end())
 
