@@ -199,7 +199,10 @@ def spelled(named: str | float | bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A policy compiled: the tick, every series, and the series of each SLO by its position in `policy.slos_in_force`."""
+    """A policy compiled: the tick, every series, and the series of each SLO by its position in `policy.slos_in_force`.
+
+    `later` are the policies that follow in mid-stream, `live` the series that this one counts (None: all).
+    """
 
     policy: Policy
     tick: int
@@ -207,6 +210,20 @@ class Plan:
     of_slo: tuple[tuple[int, ...], ...]
     paths: frozenset[str] = field(default=frozenset())
     predicted: Expression | None = None
+    since: int | None = None
+    live: frozenset[int] | None = None
+    later: tuple["Plan", ...] = ()
+
+    @property
+    def segments(self) -> tuple["Plan", ...]:
+        """The plan and those that follow it in mid-stream, each from its tick `since` on; all have the same series."""
+        return (self, *self.later)
+
+    @property
+    def counted(self) -> tuple[tuple[int, Series], ...]:
+        """The series that this policy counts, by position; after a change the others are those of another policy."""
+        named = enumerate(self.series)
+        return tuple(named if self.live is None else (one for one in named if one[0] in self.live))
 
     @property
     def classifies(self) -> bool:
@@ -229,20 +246,44 @@ class Plan:
         return any(series.kind in LABELLED for series in self.series)
 
 
-def make_plan(policy: Policy) -> Plan:
-    """Compile a policy: SLOs of the same kind, filter and split share their series."""
-    series = {_events(policy).key: _events(policy)}
-    of_slo = []
+def make_plan(policy: Policy, changes: Sequence[tuple[Policy, int]] = ()) -> Plan:
+    """Compile a policy: SLOs of the same kind, filter and split share their series.
+
+    `changes` are the policies that follow it, each from a time (ms, a multiple of the tick) on. Their series come after
+    those that are known, so that a position means the same before and after a change is heard of.
+    """
+    series: dict[str, Series] = {}
+    of_slo = [_places(one, series) for one in (policy, *(changed for changed, _ in changes))]
+    paths = frozenset().union(*(one.paths for one in series.values()))
+    said = policy.labels.predicted
+    predicted = compile_expression(said) if said else None
+    plan = Plan(policy, tick_ms(policy), tuple(series.values()), of_slo[0], paths, predicted)
+    plan = replace(plan, paths=paths | predicted.paths) if predicted and plan.classifies else plan
+    if not changes:
+        return plan
+    later = [
+        replace(plan, policy=changed, since=ts // plan.tick, of_slo=places, live=_live(places))
+        for (changed, ts), places in zip(changes, of_slo[1:], strict=True)
+    ]
+    return replace(plan, live=_live(of_slo[0]), later=tuple(later))
+
+
+def _places(policy: Policy, series: dict[str, Series]) -> tuple[tuple[int, ...], ...]:
+    """Add a policy's series to those that are known; return the positions of each SLO's."""
+    if not series:
+        series[_events(policy).key] = _events(policy)  # the split of all events stays that of the first policy
+    found = []
     for slo in policy.slos_in_force:
         wanted = _series_of(policy, slo)
         for one in wanted:
             series.setdefault(one.key, one)
-        of_slo.append(tuple(list(series).index(one.key) for one in wanted))
-    paths = frozenset().union(*(one.paths for one in series.values()))
-    said = policy.labels.predicted
-    predicted = compile_expression(said) if said else None
-    plan = Plan(policy, tick_ms(policy), tuple(series.values()), tuple(of_slo), paths, predicted)
-    return replace(plan, paths=paths | predicted.paths) if predicted and plan.classifies else plan
+        found.append(tuple(list(series).index(one.key) for one in wanted))
+    return tuple(found)
+
+
+def _live(places: Sequence[Sequence[int]]) -> frozenset[int]:
+    """Return the series that are counted: all events, and what the SLOs need."""
+    return frozenset({0}.union(*places))
 
 
 def _events(policy: Policy) -> Series:
