@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from interlock.policies.alarm import Alarms, Change, Transition
 from interlock.policies.causes import Causes, Exemplar
 from interlock.policies.context import Context
-from interlock.policies.controls import Cause, Controls, ReleaseCommand, Scope
+from interlock.policies.controls import Cause, Controls, ReleaseCommand, Scope, ScopeKey, scope_key
 from interlock.policies.measures import Measure
 from interlock.policies.plan import slo_paths
 from interlock.policies.said import Moment, Said
 from interlock.policies.slots import OTHER, POOL, Slots
 from interlock.policies.states import Facts, decide
 from interlock.policies.story import Story, evidence, sentence
+from interlock.policies.succession import Left
 from interlock.policies.window import PaneWindow
 from interlock.records import Control, State, Verdict
 
@@ -162,6 +163,38 @@ class Machine:
                 if slot in self.alarms.engaged:
                     self.alarms.release(slot, pane)
         return [self.controls.release(command.scope, command.cause)]
+
+    def held(self) -> list[Controls]:
+        """Return the controls that the machine has."""
+        return [self.controls]
+
+    def names(self) -> dict[ScopeKey, str | None]:
+        """Return what each scope that has a slot is counted as."""
+        return {scope_key(self._scope(self.slots.names[slot])): self.slots.names[slot] for slot in self.slots.taken()}
+
+    def take_over(self, left: Left, pane: int) -> None:
+        """Go on with the controls of an earlier policy: what is engaged stays so, its evidence starts after `pane`."""
+        left.give(self.controls, lambda key, name: self.place(key, name, pane))
+
+    def place(self, key: ScopeKey, name: str | None, pane: int) -> bool:
+        """Engage the slot of a scope, if it is judged here and there is room."""
+        if not self.fits(key, name):
+            return False
+        if name is not None:
+            self.slots.admit({name: 1})
+        slot = POOL if name is None else self.slots.numbers.get(name)
+        if slot is None or slot in self.alarms.engaged:
+            return False
+        self.slots.seen(slot, pane)
+        self.alarms.engage(slot, pane)
+        return True
+
+    def fits(self, key: ScopeKey, name: str | None) -> bool:
+        """Return whether a scope is one of this SLO's."""
+        try:
+            return scope_key(self._scope(name)) == key
+        except ValueError:  # a slice by other fields
+            return False
 
     def describe(self, scope: Scope) -> dict[str, object]:
         """Return the fields that a slice is of, and for the pool the slices that stand apart from it at this moment."""

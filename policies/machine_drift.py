@@ -12,7 +12,7 @@ from interlock.detectors.e_bh import e_bh
 from interlock.policies.accepted import Accepted
 from interlock.policies.causes import Causes, Exemplar
 from interlock.policies.context import Context
-from interlock.policies.controls import Cause, Controls, ReleaseCommand, Scope
+from interlock.policies.controls import Cause, Controls, ReleaseCommand, Scope, ScopeKey, scope_key
 from interlock.policies.drift_story import Drift, Streams, evidence, hour_of, marked, sentence
 from interlock.policies.drift_tallies import Tallies
 from interlock.policies.measures import MOST_UNDECIDED
@@ -20,6 +20,7 @@ from interlock.policies.plan import slo_paths
 from interlock.policies.said import Moment, Said
 from interlock.policies.slots import OTHER, POOL, Slots
 from interlock.policies.states import Facts, decide
+from interlock.policies.succession import Left
 from interlock.policies.window import PaneWindow
 from interlock.records import Control, State, Verdict
 
@@ -252,6 +253,25 @@ class DriftMachine:
     def describe(self, scope: Scope) -> dict[str, object]:
         """Return the fields that a slice is of."""
         return {"by": list(slo_paths(self.context.policy, self.context.slo))} if "slice" in scope else {}
+
+    def held(self) -> list[Controls]:
+        """Return the controls that the machine has."""
+        return [self.controls]
+
+    def names(self) -> dict[ScopeKey, str | None]:
+        """Return what each scope that has a slot is counted as."""
+        return {scope_key(self._scope(slot)): self.slots.names[slot] for slot in self.slots.taken()}
+
+    def take_over(self, left: Left, pane: int) -> None:  # noqa: ARG002 - tickets have ended with the earlier policy
+        """Go on with the epochs of an earlier policy."""
+        left.give(self.controls, lambda _key, _name: False)
+
+    def fits(self, key: ScopeKey, name: str | None) -> bool:
+        """Return whether a scope is one of this SLO's."""
+        try:
+            return scope_key(self.context.scope(name, pool=OTHER)) == key
+        except ValueError:  # a slice by other fields
+            return False
 
     def let_go(self, command: ReleaseCommand, pane: int) -> list[Control]:  # noqa: ARG002 - the next pane is the first
         """End the engaged control that a person names; none other. Evidence of its streams starts anew."""

@@ -138,6 +138,10 @@ def audit_cell(level: int, what: int) -> int:
     return 10 + 4 * level + what
 
 
+ALWAYS = -(1 << 62)
+"""The tick from which a first policy counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """One set of counts: of a kind, over events (of a `variant`, if one is named) for which `where` holds, split by `by`."""
@@ -210,7 +214,7 @@ class Plan:
     of_slo: tuple[tuple[int, ...], ...]
     paths: frozenset[str] = field(default=frozenset())
     predicted: Expression | None = None
-    since: int | None = None
+    since: int = ALWAYS
     live: frozenset[int] | None = None
     later: tuple["Plan", ...] = ()
 

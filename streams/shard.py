@@ -92,9 +92,7 @@ class Shard:
 
     def _segment(self, plan: Plan, scorer: Scorer) -> _Segment:
         counter = Counter(plan, len(scorer.probabilities), self.names)
-        return _Segment(
-            plan, scorer, counter, Explainer(plan, scorer, self.names), DueList(plan, scorer, self.names)
-        )
+        return _Segment(plan, scorer, counter, Explainer(plan, scorer, self.names), DueList(plan, scorer, self.names))
 
     # -- intake ------------------------------------------------------------------------------------------------------
 
@@ -201,7 +199,7 @@ class Shard:
         if len(self._segments) == 1:
             yield self._segments[0], None
             return
-        own = np.searchsorted([s.plan.since for s in self._segments[1:]], pane, side="right")
+        own = np.searchsorted(np.array([s.plan.since for s in self._segments[1:]]), pane, side="right")
         for place in np.unique(own).tolist():
             yield self._segments[place], own == place
 
