@@ -25,9 +25,8 @@ KEPT = {
 def refusals(first: Policy, new: Policy) -> list[str]:
     """Return why a policy cannot follow the first one of a group in mid-stream, a line each; none if it can."""
     lines = [f"{key}: {_both(first, new, key)}" for key in FRAME if getattr(first, key) != getattr(new, key)]
-    for key in LABELS_FRAME:
-        if getattr(first.labels, key) != getattr(new.labels, key):
-            lines.append(f"labels.{key}: {_both(first.labels, new.labels, key)}")
+    old, labels = first.labels, new.labels
+    lines += [f"labels.{k}: {_both(old, labels, k)}" for k in LABELS_FRAME if getattr(old, k) != getattr(labels, k)]
     was, becomes = tick_ms(first), tick_ms(new)
     if becomes % was:
         lines.append(
