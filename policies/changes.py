@@ -1,6 +1,8 @@
 """What a policy may change in mid-stream, and from when: its SLOs and what is done; not how events become counts."""
 
 import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from interlock.policies.model import Policy
 from interlock.policies.panes import pane_ms, tick_ms
@@ -44,7 +46,8 @@ def _more(plans: tuple[Plan, Plan], kind: str) -> bool:
 
 
 def _both(first: object, new: object, key: str) -> str:
-    was, becomes = getattr(first, key), getattr(new, key)
+    shown = show_duration if isinstance(getattr(first, key), int) else str
+    was, becomes = shown(getattr(first, key)), shown(getattr(new, key))
     return f"found {becomes}, the group has {was}; it cannot change in mid-stream"
 
 
@@ -56,6 +59,26 @@ def grid(now: Policy, new: Policy) -> int:
     kept = [slo for slo in now.slos_in_force if slo in new.slos_in_force and _rest(now) == _rest(new)]
     ending = [pane_ms(slo.window) for slo in now.slos_in_force if slo not in kept]
     return math.lcm(tick_ms(now), *ending)
+
+
+def misplaced(known: Sequence[tuple[Policy, int]], new: Policy, ts: int) -> str | None:
+    """Return why a policy cannot follow those that are known at a time (ms); None if it can.
+
+    `known` are the first policy, whose time says nothing, and those that follow it, each with its time.
+    """
+    last, since = known[-1]
+    if len(known) > 1 and ts <= since:
+        return f"{when(ts)}: another change is from {when(since)} on; this one must be later"
+    step = grid(last, new)
+    if ts % step:
+        before = ts - ts % step
+        return f"{when(ts)}: panes of {show_duration(step)} must be whole: expected {when(before)} or {when(before + step)}"
+    return None
+
+
+def when(ts: int) -> str:
+    """Return a time in ms as RFC 3339."""
+    return datetime.fromtimestamp(ts / 1000, UTC).isoformat(timespec="auto").replace("+00:00", "Z")
 
 
 def _rest(policy: Policy) -> object:

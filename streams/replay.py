@@ -34,7 +34,8 @@ UNKNOWN = ("insufficient", "unidentified", "no_data")
 class Inputs:
     """What to replay: files per topic, a field mapping, the run's start (ms) for events that carry no append time.
 
-    `sort`: each topic's events in the order of their `ts`, in memory, instead of that of its files.
+    `sort`: each topic's events in the order of their `ts`, in memory, instead of that of its files. `changes`: policies that
+    follow in mid-stream, each from a time (ms) on.
     """
 
     files: Mapping[str, Sequence[Path]]
@@ -42,6 +43,7 @@ class Inputs:
     mapping: FieldMap | None = None
     secret: bytes = b""
     sort: bool = False
+    changes: Sequence[tuple[Policy, int]] = ()
 
 
 @dataclass(slots=True)
@@ -97,7 +99,7 @@ def replay(
 
     Chunks are taken from the topic whose watermark lags, so that little waits in memory; results do not depend on it.
     """
-    pipeline = Pipeline(make_plan(policy), reference, inputs.secret)
+    pipeline = Pipeline(make_plan(policy, inputs.changes), reference, inputs.secret)
     feeds = _feeds(pipeline.plan, reference, inputs)
     summary, events = Summary(), 0
     while feeds:
@@ -120,6 +122,7 @@ def replay(
     outputs.write_run(
         {
             "policy": policy.digest,
+            "policy_changes": [{"policy": changed.digest, "from": ts} for changed, ts in inputs.changes],
             "reference": reference.id if reference else None,
             "files": {topic: [str(path) for path in paths] for topic, paths in inputs.files.items()},
             "run_start": inputs.run_start,

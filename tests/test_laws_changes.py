@@ -147,5 +147,5 @@ def test_a_change_waits_for_whole_panes_of_what_it_ends_alone() -> None:
     minutes = 60_000
 
     assert grid(policy(POLICY), policy(TIGHTER)) == 5 * minutes
-    assert grid(policy(POLICY), policy(WITHOUT)) == 30 * minutes
+    assert grid(policy(POLICY), policy(WITHOUT)) == 10 * minutes
     assert grid(policy(POLICY), policy(POLICY)) == 5 * minutes
