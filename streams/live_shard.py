@@ -6,14 +6,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 
+from interlock.errors import UserError
 from interlock.partitions import partition_of
+from interlock.policies.changes import when
 from interlock.protocol import INPUTS
 from interlock.records import dead_letter_line
 from interlock.streams import wire
 from interlock.streams.batch import DeadLetter, Message
 from interlock.streams.decode import sniff
+from interlock.streams.decode_dead import Bad, letter
+from interlock.streams.decode_events import Event, event_of
 from interlock.streams.due import due_line
-from interlock.streams.live import Outgoing, Setup
+from interlock.streams.live import Followed, Outgoing, Setup
 from interlock.streams.mapping import Mapping as FieldMap
 from interlock.streams.pipeline import Pipeline
 from interlock.streams.shard import Output, Shard
@@ -48,6 +52,12 @@ RENAMED: Mapping[str, Callable[[FieldMap, bytes], bytes]] = {
 """How a message of each format comes into our names."""
 
 
+def _shown_as(told: DeadLetter, event: Event | None) -> DeadLetter:
+    if event is None:
+        return told
+    return letter(told.topic, (told.offset, told.index), Bad(told.reason, told.detail), event.shown)
+
+
 class LiveShard:
     """One source partition: state, and the offset of each topic up to which it is a function of the events."""
 
@@ -62,8 +72,20 @@ class LiveShard:
 
     def greeting(self) -> list[Outgoing]:
         """Return what precedes all else that a shard sends."""
-        record = wire.encode(wire.Topology(self.setup.run, self.setup.layout.shards))
-        return [self._tally(record, judge) for judge in range(self.setup.layout.judges)]
+        run, judges = self.setup.run, range(self.setup.layout.judges)
+        follows = [wire.Follows(run, n, one.since, one.text) for n, one in enumerate(self.setup.changes)]
+        records = [wire.encode(one) for one in (wire.Topology(run, self.setup.layout.shards), *follows)]
+        return [self._tally(record, judge) for record in records for judge in judges]
+
+    def under(self, setup: Setup) -> "LiveShard":
+        """Return the same shard with the policies that follow, of which it had not heard.
+
+        Raises:
+            UserError: it has counted events of the time of one of them already.
+        """
+        again = LiveShard(self.number, setup)
+        again.restore(self.snapshot())
+        return again
 
     def read(self, topic: str, messages: Sequence[Message]) -> list[Outgoing]:
         """Take in messages of one topic in offset order; those that were read before are passed over."""
@@ -74,7 +96,7 @@ class LiveShard:
         output = Pipeline.intake(self.shard, batch)
         self.positions[topic], self.appended[topic] = fresh[-1].offset + 1, fresh[-1].appended
         self.shard.counters["dead_letters"] += len(dead)
-        return [*self._send(output), *map(self._dead, dead)]
+        return [*self._send(output), *map(self._dead, self._as_sent(topic, fresh, dead))]
 
     def patience(self, *, patient: bool) -> None:
         """Say whether outcomes may still come, so that predictions are kept for them however old they are."""
@@ -82,12 +104,24 @@ class LiveShard:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state and what it covers, as plain values and arrays."""
-        return {"positions": dict(self.positions), "appended": dict(self.appended), "shard": self.shard.snapshot()}
+        return {"positions": dict(self.positions), "appended": dict(self.appended), "shard": self.shard.snapshot()} | {
+            "changes": len(self.setup.changes)
+        }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same shard of the same setup."""
         self.positions, self.appended = dict(saved["positions"]), dict(saved["appended"])
         self.shard.restore(saved["shard"])
+        for change in self.setup.changes[saved.get("changes", 0) :]:
+            self._ahead(change)
+
+    def _ahead(self, change: Followed) -> None:
+        come = max(self.shard.clocks[topic].latest for topic in ("predictions", "abuse"))
+        if come >= change.since:
+            raise UserError(
+                f"shard {self.number}: the policy from {when(change.since)} on came too late: events up to {when(come)} are "
+                "counted by the one before; start anew with another --group"
+            )
 
     def lag(self, ends: Mapping[str, int]) -> int:
         """Return how many records are still to be read, given the end offsets that are known."""
@@ -98,6 +132,13 @@ class LiveShard:
         if mapping is None:
             return messages
         return [m._replace(value=RENAMED[sniff(m)](mapping, m.value)) for m in messages]
+
+    def _as_sent(self, topic: str, messages: Sequence[Message], dead: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
+        """Return dead letters that show events as they were sent, not as we renamed them: other names may mend them."""
+        if topic not in self.setup.mappings or not dead:
+            return dead
+        by_offset = {message.offset: message for message in messages}
+        return [_shown_as(one, event_of(by_offset[one.offset], one.index)) for one in dead]
 
     def _send(self, output: Output) -> Iterator[Outgoing]:
         run, judges = self.setup.run, self.setup.layout.judges
@@ -122,6 +163,6 @@ class LiveShard:
     def _tally(self, record: bytes, judge: int) -> Outgoing:
         return Outgoing("tallies", record, str(self.number).encode(), judge)
 
-    def _dead(self, letter: DeadLetter) -> Outgoing:
-        key = f"{letter.topic}/{self.number}/{letter.offset}/{letter.index}"
-        return Outgoing("dead-letters", dead_letter_line(letter, self.number).rstrip(), key.encode())
+    def _dead(self, told: DeadLetter) -> Outgoing:
+        key = f"{told.topic}/{self.number}/{told.offset}/{told.index}"
+        return Outgoing("dead-letters", dead_letter_line(told, self.number).rstrip(), key.encode())
