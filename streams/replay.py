@@ -44,12 +44,9 @@ class Inputs:
     mapping: FieldMap | None = None
     secret: bytes = b""
     sort: bool = False
-<<<<<<< HEAD
     changes: Sequence[tuple[Policy, int]] = ()
-=======
     refed: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     """Files of events in our own names that come after those of their topic."""
->>>>>>> main
 
 
 @dataclass(slots=True)
