@@ -2,25 +2,16 @@
 
 import os
 import time
-<<<<<<< HEAD
-from collections.abc import Sequence
-from dataclasses import dataclass
-=======
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
->>>>>>> main
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-<<<<<<< HEAD
 from interlock.commands.inputs import read_changes, read_mapping, read_policy
-=======
-from interlock.commands.inputs import read_mapping, read_policy
 from interlock.commands.refeed import Asked, feed_again, write_events
->>>>>>> main
 from interlock.errors import UserError
 from interlock.policies.model import Policy
 from interlock.policies.plan import make_plan
@@ -75,10 +66,6 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
 
     Example: interlock replay policy.yaml --predictions june/*.parquet
     """
-<<<<<<< HEAD
-    files = {"predictions": predictions, "outcomes": outcomes or [], "abuse": abuse or []}
-    summary = run_files(policy, files, out, How(field_map, clickhouse, sort=sort, changes=changes or ()))
-=======
     letters = (
         None
         if dead_letters is None
@@ -93,8 +80,7 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
     if not any(files.values()) and letters is None:
         raise UserError("what is to be replayed? Give --predictions, or --dead-letters")
     refed = {} if letters is None else write_events(letters, read_policy(policy), out)
-    summary = run_files(policy, files, out, How(field_map, clickhouse, sort=sort, refed=refed))
->>>>>>> main
+    summary = run_files(policy, files, out, How(field_map, clickhouse, sort=sort, changes=changes or (), refed=refed))
     show(summary)
     console().print(f"Written: {_written(out, clickhouse)}", soft_wrap=True)
     raise typer.Exit(summary.exit_code())
@@ -113,12 +99,9 @@ class How:
     secret: bytes | None = None
     events: int | None = None
     sort: bool = False
-<<<<<<< HEAD
     changes: Sequence[str] = ()
-=======
     refed: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     """Files of events in our names that come after those of their topic: dead letters that are fed again."""
->>>>>>> main
 
 
 def run_files(policy: Path, files: dict[str, list[Path]], out: Path, how: How = How()) -> Summary:
@@ -131,13 +114,8 @@ def run_files(policy: Path, files: dict[str, list[Path]], out: Path, how: How = 
     missing = next((path for paths in files.values() for path in paths if not path.exists()), None)
     if missing is not None:
         raise UserError(f"{missing}: no such file")
-<<<<<<< HEAD
-    inputs = Inputs(files, int(time.time() * 1000), mapping, secret, how.sort, changes)  # noqa: TID251 - a driver: when the files were read
+    inputs = Inputs(files, int(time.time() * 1000), mapping, secret, how.sort, changes, how.refed)  # noqa: TID251 - a driver: when the files were read
     with Outputs(out, make_plan(loaded, changes), clickhouse=how.clickhouse) as outputs, _progress() as bar:
-=======
-    inputs = Inputs(files, int(time.time() * 1000), mapping, secret, how.sort, how.refed)  # noqa: TID251 - a driver: when the files were read
-    with Outputs(out, make_plan(loaded), clickhouse=how.clickhouse) as outputs, _progress() as bar:
->>>>>>> main
         task = bar.add_task("replaying", total=how.events)
         return run(loaded, reference, inputs, outputs, lambda events: bar.update(task, completed=events))
 
