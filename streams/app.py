@@ -200,11 +200,11 @@ async def run(worker: Worker, group: Group, stop: asyncio.Event) -> None:
             await app.start()
         finally:
             rmtree(app.conf.datadir, ignore_errors=True)  # it is for tables, which we have not
-        while not (stop.is_set() or app.crashed or app.should_stop):
+        while not (stop.is_set() or app.crashed or app.should_stop or worker.fault):
             await asyncio.wait({waits}, timeout=0.1)
     finally:
         waits.cancel()
-        crash, ended = app.crash_reason, not stop.is_set()
+        crash, ended = worker.fault or app.crash_reason, not stop.is_set()
         await worker.stop()
         await app.stop()
         await app.consumer.ended()

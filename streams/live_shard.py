@@ -74,7 +74,7 @@ class LiveShard:
         """Return what precedes all else that a shard sends."""
         run, judges = self.setup.run, range(self.setup.layout.judges)
         follows = [wire.Follows(run, n, one.since, one.text) for n, one in enumerate(self.setup.changes)]
-        records = [wire.encode(one) for one in (wire.Topology(run, self.setup.layout.shards), *follows)]
+        records = [wire.encode(wire.Topology(run, self.setup.layout.shards)), *map(wire.encode, follows)]
         return [self._tally(record, judge) for record in records for judge in judges]
 
     def under(self, setup: Setup) -> "LiveShard":

@@ -5,9 +5,9 @@ cut into chunks, and how the topics interleaved, does not show.
 """
 
 from collections import Counter as Counters
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,8 @@ from interlock.policies.plan import ORPHANS, Plan
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions
 from interlock.streams.classes import Classes, predicted
 from interlock.streams.clock import BEGINNING, Clock, Times
-from interlock.streams.counting import Chunk, Counted, Counter, probabilities
-from interlock.streams.due import Due, DueList
-from interlock.streams.exemplars import Explainer
+from interlock.streams.counting import Chunk, Counted, probabilities
+from interlock.streams.due import Due
 from interlock.streams.facts import count, take_in, waited_for
 from interlock.streams.join import Join
 from interlock.streams.names import OVERFLOW, Names, distinct
@@ -63,16 +62,6 @@ class Output:
         self.due += other.due
 
 
-class _Segment(NamedTuple):
-    """What counts the events of one policy: those whose effective time lies in its time."""
-
-    plan: Plan
-    scorer: Scorer
-    counter: Counter
-    explainer: Explainer
-    due: DueList
-
-
 class Shard:
     """Joins, scores and counts what one source partition brings; decodes nothing and judges nothing."""
 
@@ -88,11 +77,7 @@ class Shard:
         self.names, self.categories = Names(), Names(MOST_CATEGORIES)
         self.counters: Counters[str] = Counters()
         self._reports = Reports(plan) if plan.reported else None
-        self._segments = [self._segment(plan, scorer), *(self._segment(p, scorer.under(p.policy)) for p in plan.later)]
-
-    def _segment(self, plan: Plan, scorer: Scorer) -> _Segment:
-        counter = Counter(plan, len(scorer.probabilities), self.names)
-        return _Segment(plan, scorer, counter, Explainer(plan, scorer, self.names), DueList(plan, scorer, self.names))
+        self._segments = Segments(plan, scorer, self.names)
 
     # -- intake ------------------------------------------------------------------------------------------------------
 
@@ -164,7 +149,7 @@ class Shard:
             "names": self.names.snapshot(),
             "categories": self.categories.snapshot(),
             "counters": dict(self.counters),
-            "rivers": sum(len(segment.counter.rivers) for segment in self._segments),
+            "rivers": sum(len(segment.counter.rivers) for segment in self._segments.all),
             "reports": None if self._reports is None else self._reports.snapshot(),
         }
 
@@ -188,22 +173,13 @@ class Shard:
 
     def _count(self, batch: Predictions, times: Times, rows: Ints, output: Output) -> None:
         """Count each prediction by the policy that its effective time selects."""
-        for segment, mine in self._split(times.effective // self.plan.tick):
+        for segment, mine in self._segments.split(times.effective // self.plan.tick):
             if mine is None:
                 self._count_by(segment, batch, (times, rows), output)
             else:
                 self._count_by(segment, batch.take(mine), (times.take(mine), rows[mine]), output)
 
-    def _split(self, pane: Ints) -> Iterator[tuple[_Segment, NDArray[np.bool_] | None]]:
-        """Yield the policies that n events belong to, each with which they are, bool[n]; None: all of them."""
-        if len(self._segments) == 1:
-            yield self._segments[0], None
-            return
-        own = np.searchsorted(np.array([s.plan.since for s in self._segments[1:]]), pane, side="right")
-        for place in np.unique(own).tolist():
-            yield self._segments[place], own == place
-
-    def _count_by(self, segment: _Segment, batch: Predictions, at: tuple[Times, Ints], output: Output) -> None:
+    def _count_by(self, segment: Segment, batch: Predictions, at: tuple[Times, Ints], output: Output) -> None:
         (times, rows), plan = at, segment.plan
         pane, scores, classes = times.effective // plan.tick, segment.scorer.score(batch), self._classes(batch)
         p = probabilities(batch)
@@ -240,7 +216,7 @@ class Shard:
         opened = self.open["abuse"]
         opened.add((keys[0], NO_COHORT, 0, keys[1], keys[2], 0), sums[0])
         if self._reports is not None:
-            for segment, mine in self._split(pane):
+            for segment, mine in self._segments.split(pane):
                 own = np.ones(len(pane), np.bool_) if mine is None else mine
                 keys = [pane[own], models[own]]
                 self._reports.count(segment.plan, batch.take(own), (keys[0], keys[1]), (self.names, opened))

@@ -48,14 +48,15 @@ def worker(  # noqa: PLR0913, PLR0917 - the options of a command
 
     Example: interlock worker policy.yaml --bootstrap localhost:9092
     """
-    from interlock.commands.worker_run import Options, layout_of, serve  # noqa: PLC0415 - Faust is an extra
+    from interlock.commands.worker_run import Options, layout_of, policies_of, serve  # noqa: PLC0415 - Faust is an extra
     from interlock.streams.worker import Pace  # noqa: PLC0415 - aiokafka is, too
 
     loaded = read_policy(policy)
     options = Options(bootstrap, prefix, group or group_name(loaded), listen, Pace(checkpoint, idle), session)
     layout = layout_of(options, allow_create_time=create_time)
     reference, mapping = load_reference(loaded, policy.parent), read_mapping(field_map)
-    serve(Setup(loaded, reference, layout, audit_secret(loaded), mapping, takes_unsigned=unsigned), options)
+    started = Setup(loaded, reference, layout, audit_secret(loaded), mapping, takes_unsigned=unsigned)
+    serve(*policies_of(started, policy, options), options)
 
 
 def group_name(policy: Policy) -> str:

@@ -4,14 +4,17 @@ import asyncio
 import gc
 import logging
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import typer
 from aiokafka.errors import KafkaConnectionError
 
 from interlock.errors import FindingError, Unreachable, UserError
 from interlock.streams.app import Group, run
+from interlock.streams.commands import PolicyRecord
 from interlock.streams.health import Health
+from interlock.streams.lineage import Follower, Lineage, begin
 from interlock.streams.live import Layout, Setup
 from interlock.streams.topics import STAMPS
 from interlock.streams.topics import Layout as Topics
@@ -53,7 +56,27 @@ def layout_of(options: Options, *, allow_create_time: bool) -> Layout:
     return Layout(*(count[options.prefix + topic] for topic in ("predictions", "tallies", "control")))
 
 
-def serve(setup: Setup, options: Options) -> None:
+def policies_of(started: Setup, file: Path, options: Options) -> tuple[Setup, Lineage]:
+    """Return the setup of the group's policies, whichever of them a worker was started with.
+
+    Raises:
+        UserError: the group runs other policies, or counts by another reference.
+    """
+    reference = "" if started.reference is None else started.reference.id
+    record = PolicyRecord(group=options.group, policy=file.read_text("utf-8"), reference=reference)
+    connect = {"bootstrap_servers": options.bootstrap.split(",")}
+    lineage = asyncio.run(begin(connect, options.prefix, record, unsigned=started.takes_unsigned))
+    if lineage.first is None or started.policy.digest not in lineage.digests():
+        raise UserError(
+            f"{file}: group {options.group} runs another policy; `interlock policy apply {file}` lets it follow, another "
+            "--group runs it beside"
+        )
+    if reference != lineage.reference:
+        raise UserError(f"{file}: group {options.group} counts by another reference; another --group runs it beside")
+    return replace(started, policy=lineage.first, changes=tuple(lineage.changes)), lineage
+
+
+def serve(setup: Setup, lineage: Lineage, options: Options) -> None:
     """Run until SIGTERM or SIGINT; UserError for what a person must mend."""
     host, _, port = options.listen.rpartition(":")
     if not port.isdigit():
@@ -71,15 +94,16 @@ def serve(setup: Setup, options: Options) -> None:
         decode([])  # loads what is loaded on first use while nothing waits for it
     gc.freeze()  # what is loaded stays
     gc.set_threshold(*GARBAGE)
-    asyncio.run(_serve(setup, options, (host, int(port))))
+    asyncio.run(_serve(setup, lineage, options, (host, int(port))))
 
 
-async def _serve(setup: Setup, options: Options, listen: tuple[str, int]) -> None:
+async def _serve(setup: Setup, lineage: Lineage, options: Options, listen: tuple[str, int]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     servers = options.bootstrap.split(",")
     worker = Worker(setup, {"bootstrap_servers": servers}, options.prefix, options.pace)
+    worker.follower = Follower({"bootstrap_servers": servers}, options.prefix, lineage)
     health = Health(worker)
     await health.start(*listen)
     typer.echo(f"worker of {options.group}: http://{health.address}/health")
