@@ -24,6 +24,7 @@ from interlock.streams.names import OVERFLOW, Names, distinct
 from interlock.streams.remembering import kept, remember
 from interlock.streams.reporting import FIRST_SLICE, Reports
 from interlock.streams.scoring import Scorer
+from interlock.streams.segments import Segment, Segments
 from interlock.streams.tally import CHAINS, NO_COHORT, CodeTables, Ints, OpenCounts, TallyRecord, local_record, tabulate
 
 TOPICS = ("predictions", "outcomes", "abuse")
