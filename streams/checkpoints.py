@@ -171,8 +171,10 @@ class Writer:
         return [Outgoing(TOPIC, None, name, self._partition) for name in gone]
 
 
-async def read_all(connect: Mapping[str, Any], topic: str, partitions: list[int]) -> AsyncIterator[Any]:
-    """Yield all records of some partitions, from their beginnings to the ends seen at the start."""
+async def read_all(
+    connect: Mapping[str, Any], topic: str, partitions: list[int], newest: int | None = None
+) -> AsyncIterator[Any]:
+    """Yield all records of some partitions, from their beginnings to the ends seen at the start; or the `newest` of each."""
     consumer = AIOKafkaConsumer(enable_auto_commit=False, auto_offset_reset="earliest", **connect)
     await consumer.start()
     try:
@@ -181,6 +183,8 @@ async def read_all(connect: Mapping[str, Any], topic: str, partitions: list[int]
         ends = await consumer.end_offsets(places)
         begins = await consumer.beginning_offsets(places)
         left = {place for place in places if ends[place] > begins[place]}
+        for place in left if newest else ():
+            consumer.seek(place, max(begins[place], ends[place] - (newest or 0)))
         while left:
             for records in (await consumer.getmany(*left, timeout_ms=200)).values():
                 for record in records:

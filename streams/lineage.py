@@ -19,11 +19,15 @@ from interlock.policies.changes import misplaced, refusals
 from interlock.policies.load import load_policy
 from interlock.policies.model import Policy
 from interlock.protocol import read_json
+from interlock.streams import wire
 from interlock.streams.checkpoints import read_all
 from interlock.streams.commands import PolicyRecord
 from interlock.streams.live import Followed
 
 TOPIC = "commands"
+
+NEWEST = 2_000
+"""Records of each partition of `tallies` that are looked at."""
 
 PAUSE = 0.5
 """Seconds between looks at `commands`."""
@@ -105,6 +109,19 @@ async def read_lineage(connect: Mapping[str, Any], prefix: str, group: str, *, u
     async for record in read_all(connect, prefix + TOPIC, [0]):
         lineage.take(record.value)
     return lineage
+
+
+async def furthest(connect: Mapping[str, Any], prefix: str, judges: int) -> int | None:
+    """Return the event time (ms) up to which any shard has counted, by the newest records of `tallies`; None without any."""
+    found: list[int] = []
+    async for record in read_all(connect, prefix + "tallies", list(range(judges)), newest=NEWEST):
+        try:
+            told = wire.decode(record.value or b"")
+        except wire.UnreadableTallyError:
+            continue
+        if isinstance(told, wire.Tallies):
+            found.append((told.record.through + 1) * told.tick)
+    return max(found, default=None)
 
 
 async def publish(connect: Mapping[str, Any], prefix: str, record: PolicyRecord) -> None:

@@ -43,10 +43,66 @@ def apply(
 
     Example: interlock policy apply policy.yaml --bootstrap localhost:9092
     """
-    from interlock.streams.lineage import read_lineage  # noqa: PLC0415 - Kafka's client is an extra
+    from interlock.streams.commands import PolicyRecord  # noqa: PLC0415 - Kafka's client is an extra
+    from interlock.streams.lineage import furthest, publish, read_lineage  # noqa: PLC0415
 
     new = read_policy(file)
     reference = load_reference(new, file.parent)
-    reference_id = "" if reference is None else reference.id
-    name, connect = group or group_name(new), _reach(bootstrap, prefix)
+    name, judges = group or group_name(new), _judges(bootstrap, prefix)
+    connect = {"bootstrap_servers": bootstrap.split(",")}
     lineage = asyncio.run(read_lineage(connect, prefix, name))
+    last, known = lineage.last, "" if reference is None else reference.id
+    if last is not None and last.digest == new.digest:
+        raise FindingError([f"{file}: group {name} runs it already"])
+    come = asyncio.run(furthest(connect, prefix, judges))
+    at = _soonest(come, 1 if last is None else grid(last, new)) if since is None else read_time(since, "--from")
+    lines = lineage.why_not(new, at, known)
+    if not lines and since is not None and come is not None and at <= come:
+        lines = [f"--from {when(at)}: counts have come to {when(come)}; it must be later"]
+    if lines:
+        raise FindingError([f"{file}: {line}" for line in lines])
+    record = PolicyRecord(group=name, policy=file.read_text("utf-8"), reference=known, since=at)
+    asyncio.run(publish(connect, prefix, record))
+    typer.echo(f"{file}: follows in group {name} from {when(at)} on, {new.digest}")
+    if at < _now() + LEAST:
+        typer.echo("warning: events of that time must not come before all workers have taken it up", err=True)
+
+
+@policy.command()
+def show(
+    bootstrap: Bootstrap, group: Annotated[str, typer.Option(help="Consumer group.")], prefix: Prefix = ""
+) -> None:
+    """Print the policies of a group, one after the other.
+
+    Example: interlock policy show --group interlock-claims --bootstrap localhost:9092
+    """
+    from interlock.streams.lineage import read_lineage  # noqa: PLC0415 - Kafka's client is an extra
+
+    _judges(bootstrap, prefix)
+    lineage = asyncio.run(read_lineage({"bootstrap_servers": bootstrap.split(",")}, prefix, group))
+    if lineage.first is None:
+        raise FindingError([f"group {group} has no policy yet"])
+    typer.echo(f"{'from the beginning':<28}{lineage.first.digest}")
+    for change in lineage.changes:
+        typer.echo(f"{when(change.since):<28}{change.policy.digest}")
+
+
+def _judges(bootstrap: str, prefix: str) -> int:
+    """Return the partitions of `tallies`, once a broker answers and has our topics."""
+    from interlock.streams.topics_admin import partitions_of  # noqa: PLC0415 - Kafka's client takes half a second to load
+
+    found = partitions_of(bootstrap, prefix)
+    for topic in ("commands", "tallies"):
+        if prefix + topic not in found:
+            raise FindingError([f"{prefix}{topic}: found no such topic; `interlock topics` creates it"])
+    return found[prefix + "tallies"]
+
+
+def _soonest(come: int | None, step: int) -> int:
+    """Return the first time that panes allow, some minutes ahead of the clock and of all that is counted."""
+    ahead = max(_now(), come or 0) + MARGIN
+    return -(-ahead // step) * step
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
