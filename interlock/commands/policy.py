@@ -1,13 +1,16 @@
 """`interlock policy apply | show`: the policies of a group of workers, one after the other."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from interlock.commands.inputs import read_policy
+from interlock.commands.inputs import read_policy, read_time
 from interlock.commands.worker import group_name
+from interlock.errors import FindingError
+from interlock.policies.changes import grid, when
 from interlock.streams.replay import load_reference
 
 policy = typer.Typer(
