@@ -32,7 +32,7 @@ AT = START + 12 * HOUR
 
 @cache
 def past() -> History:
-    return history(seed=7, hours=34, per_hour=120)
+    return history(seed=7, hours=28, per_hour=120)
 
 
 @cache
@@ -63,11 +63,11 @@ CHANGES: Sequence[Changes] = (((TIGHTER, AT),), ((WITHOUT, AT), (TIGHTER, AT + 1
     order=st.lists(st.booleans(), max_size=30),
     resume=st.lists(st.integers(1, 8), max_size=2, unique=True),
 )
-@settings(max_examples=4)
+@settings(max_examples=2)
 def test_whenever_a_change_is_heard_of_and_however_events_are_cut_the_same_is_said(
     changes: Changes, size: int, shards: int, order: list[bool], resume: list[int]
 ) -> None:
-    """Resumed before its time has come: `resume` counts chunks of at most 700 of 4080 events, the change comes at 1440."""
+    """Resumed before its time has come: `resume` counts chunks of at most 700 of 3360 events, the change comes at 1440."""
     early = [step for step in resume if step * size < 1000]
     cut = Cut([size], shards, order[: 1000 // size] if early else order, early)
 
@@ -119,7 +119,7 @@ def test_tickets_of_a_gone_slo_end_with_it_and_no_other_control_does() -> None:
 @pytest.mark.parametrize(
     ("was", "becomes", "told"),
     [
-        ("lateness: 5m", "lateness: 1m", "lateness: found 60000, the group has 300000"),
+        ("lateness: 5m", "lateness: 1m", "lateness: found 1m, the group has 5m"),
         ("join_ttl: 2d", "join_ttl: 3d", "labels.join_ttl: found"),
         ("model: claims", "model: other", "model: found other, the group has claims"),
         ("window: 6h, action_on_breach: notify", "window: 1m, action_on_breach: notify", "need counts every 1s"),
