@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from interlock.policies.model import Policy
 from interlock.policies.panes import pane_ms, tick_ms
-from interlock.policies.plan import Plan, make_plan
+from interlock.policies.plan import Plan
+from interlock.policies.planning import make_plan
 from interlock.policies.scalars import show_duration
 
 FRAME = ("model", "lateness", "dedup_ttl", "max_skew", "reference")

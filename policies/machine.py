@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from interlock.policies.alarm import Alarms, Change, Transition
 from interlock.policies.causes import Causes, Exemplar
 from interlock.policies.context import Context
-from interlock.policies.controls import Cause, Controls, ReleaseCommand, Scope, ScopeKey, scope_key
+from interlock.policies.controls import Cause, Controls, ReleaseCommand, Scope
 from interlock.policies.measures import Measure
 from interlock.policies.plan import slo_paths
 from interlock.policies.said import Moment, Said
 from interlock.policies.slots import OTHER, POOL, Slots
+from interlock.policies.slotted import Slotted
 from interlock.policies.states import Facts, decide
 from interlock.policies.story import Story, evidence, sentence
-from interlock.policies.succession import Left
 from interlock.policies.window import PaneWindow
 from interlock.records import Control, State, Verdict
 
@@ -33,7 +33,7 @@ PARTS = ("slots", "measure", "alarms", "window", "controls", "causes")
 """What a machine is made of, each with a snapshot of its own."""
 
 
-class Machine:
+class Machine(Slotted):
     """Judges one SLO. Panes are given in order of its axis: arrival for predictions, cohorts for labels."""
 
     def __init__(self, context: Context, measure: Measure, *, pool: str = OTHER) -> None:
@@ -43,7 +43,7 @@ class Machine:
         """Slots whose evidence counts in the pool: endpoints with too few labels to be tested alone."""
         self.slots = Slots(context.cap)
         self.bank = measure.bank(context.thresholds, context.stale_panes)
-        self.alarms = self.make_alarms()
+        self.alarms: Alarms = self.make_alarms()
         self.window = PaneWindow(len(self.slots), measure.width, context.window_panes)
         self.controls = Controls(context.owner, self.describe)
         self.shown: dict[int, State] = {}
@@ -51,8 +51,6 @@ class Machine:
         self.changes: list[Transition] = []
         self._led: set[str] = set()
         self._scopes: dict[str | None, dict[str, str]] = {}
-
-    # -- evidence ----------------------------------------------------------------------------------------------------
 
     def judge(self, pane: int, slices: Slices) -> None:
         """Take in the next judged pane."""
@@ -158,43 +156,11 @@ class Machine:
         if not self.controls.named(command):
             return []
         for slot in self.slots.taken():
-            if self._scope(self.slots.names[slot]) == command.scope:
+            if self.scope_of(self.slots.names[slot]) == command.scope:
                 self.changes = [change for change in self.changes if change.slot != slot]
                 if slot in self.alarms.engaged:
                     self.alarms.release(slot, pane)
         return [self.controls.release(command.scope, command.cause)]
-
-    def held(self) -> list[Controls]:
-        """Return the controls that the machine has."""
-        return [self.controls]
-
-    def names(self) -> dict[ScopeKey, str | None]:
-        """Return what each scope that has a slot is counted as."""
-        return {scope_key(self._scope(self.slots.names[slot])): self.slots.names[slot] for slot in self.slots.taken()}
-
-    def take_over(self, left: Left, pane: int) -> None:
-        """Go on with the controls of an earlier policy: what is engaged stays so, its evidence starts after `pane`."""
-        left.give(self.controls, lambda key, name: self.place(key, name, pane))
-
-    def place(self, key: ScopeKey, name: str | None, pane: int) -> bool:
-        """Engage the slot of a scope, if it is judged here and there is room."""
-        if not self.fits(key, name):
-            return False
-        if name is not None:
-            self.slots.admit({name: 1})
-        slot = POOL if name is None else self.slots.numbers.get(name)
-        if slot is None or slot in self.alarms.engaged:
-            return False
-        self.slots.seen(slot, pane)
-        self.alarms.engage(slot, pane)
-        return True
-
-    def fits(self, key: ScopeKey, name: str | None) -> bool:
-        """Return whether a scope is one of this SLO's."""
-        try:
-            return scope_key(self._scope(name)) == key
-        except ValueError:  # a slice by other fields
-            return False
 
     def describe(self, scope: Scope) -> dict[str, object]:
         """Return the fields that a slice is of, and for the pool the slices that stand apart from it at this moment."""
@@ -204,7 +170,7 @@ class Machine:
         if scope["slice"] != self.pool:
             return by
         alone = [name for name, slot in self.slots.numbers.items() if slot not in self.pooled]
-        return by | {"apart": sorted(self._scope(name)["slice"] for name in alone)}
+        return by | {"apart": sorted(self.scope_of(name)["slice"] for name in alone)}
 
     def _say(self, verdict: Verdict, moved: list[Change], said: Said) -> None:
         said.verdicts.append(verdict)
@@ -255,7 +221,7 @@ class Machine:
     def _verdict(self, slot: int, moment: Moment, known: Known) -> Verdict:
         value, lower, upper, n, coverage = known
         context, width, state = self.context, self.context.pane_ms, self.shown[slot]
-        scope = self._scope(self.slots.names[slot])
+        scope = self.scope_of(self.slots.names[slot])
         end = (moment.judged + 1) * width
         return Verdict(
             verdict_id=context.verdict_id(scope, moment.pane),
@@ -276,7 +242,7 @@ class Machine:
             policy_digest=context.policy.digest,
         )
 
-    def _scope(self, name: str | None) -> dict[str, str]:
+    def scope_of(self, name: str | None) -> dict[str, str]:
         """Return the scope of a slice; the last ones are kept, since to write one takes as long as to judge it."""
         if name not in self._scopes:
             if len(self._scopes) > 2 * len(self.slots):
@@ -323,7 +289,7 @@ class Machine:
             last = self.slots.last[slot]
             quiet = last is None or moment.judged - last > self.context.window_panes
             if slot != POOL and quiet and slot not in self.alarms.engaged:
-                freed.append(self._scope(self.slots.names[slot]))
+                freed.append(self.scope_of(self.slots.names[slot]))
                 self.slots.free(slot)
                 self.alarms.drop(slot)
                 self.window.forget(slot)

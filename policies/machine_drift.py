@@ -12,15 +12,15 @@ from interlock.detectors.e_bh import e_bh
 from interlock.policies.accepted import Accepted
 from interlock.policies.causes import Causes, Exemplar
 from interlock.policies.context import Context
-from interlock.policies.controls import Cause, Controls, ReleaseCommand, Scope, ScopeKey, scope_key
+from interlock.policies.controls import Cause, Controls, ReleaseCommand, Scope
 from interlock.policies.drift_story import Drift, Streams, evidence, hour_of, marked, sentence
 from interlock.policies.drift_tallies import Tallies
 from interlock.policies.measures import MOST_UNDECIDED
 from interlock.policies.plan import slo_paths
 from interlock.policies.said import Moment, Said
 from interlock.policies.slots import OTHER, POOL, Slots
+from interlock.policies.slotted import Slotted
 from interlock.policies.states import Facts, decide
-from interlock.policies.succession import Left
 from interlock.policies.window import PaneWindow
 from interlock.records import Control, State, Verdict
 
@@ -34,7 +34,7 @@ HOLDS = 4
 PARTS = ("slots", "window", "detector", "tallies", "controls", "causes")
 
 
-class DriftMachine:
+class DriftMachine(Slotted):
     """Judges drift by arrival pane; every finding is a ticket.
 
     A stream is found by e-BH at C = A x paging SLOs / b over all streams that there is room for: its best evidence must
@@ -68,8 +68,6 @@ class DriftMachine:
         self._reference = np.array(counts, np.int64).reshape(-1, BINS)
         self._shown: dict[int, tuple[State, tuple[int, ...]]] = {}
         self._moved: set[int] = set()
-
-    # -- evidence ----------------------------------------------------------------------------------------------------
 
     def judge(self, pane: int, slices: Mapping[str, Ints]) -> None:
         """Take in an arrival pane: counts int64[width] by slice; events, undecided ones, then bins of each stream."""
@@ -195,7 +193,7 @@ class DriftMachine:
         return [write(verdict.scope, cause)]
 
     def _verdict(self, slot: int, moment: Moment) -> Verdict:
-        context, scope = self.context, self._scope(slot)
+        context, scope = self.context, self.scope_of(self.slots.names[slot])
         end = (moment.pane + 1) * context.pane_ms
         state, drifted = self._shown[slot]
         return Verdict(
@@ -233,11 +231,12 @@ class DriftMachine:
             self._blind,
         )
 
-    def _scope(self, slot: int) -> dict[str, str]:
-        return self.context.scope(self.slots.names[slot], pool=OTHER)
+    def scope_of(self, name: str | None) -> dict[str, str]:
+        """Return the scope of a slice by its name as counted."""
+        return self.context.scope(name, pool=OTHER)
 
     def _slice(self, slot: int) -> str:
-        return self._scope(slot).get("slice", "")
+        return self.scope_of(self.slots.names[slot]).get("slice", "")
 
     # -- the rest of what every machine does ---------------------------------------------------------------------------
 
@@ -254,31 +253,12 @@ class DriftMachine:
         """Return the fields that a slice is of."""
         return {"by": list(slo_paths(self.context.policy, self.context.slo))} if "slice" in scope else {}
 
-    def held(self) -> list[Controls]:
-        """Return the controls that the machine has."""
-        return [self.controls]
-
-    def names(self) -> dict[ScopeKey, str | None]:
-        """Return what each scope that has a slot is counted as."""
-        return {scope_key(self._scope(slot)): self.slots.names[slot] for slot in self.slots.taken()}
-
-    def take_over(self, left: Left, pane: int) -> None:  # noqa: ARG002 - tickets have ended with the earlier policy
-        """Go on with the epochs of an earlier policy."""
-        left.give(self.controls, lambda _key, _name: False)
-
-    def fits(self, key: ScopeKey, name: str | None) -> bool:
-        """Return whether a scope is one of this SLO's."""
-        try:
-            return scope_key(self.context.scope(name, pool=OTHER)) == key
-        except ValueError:  # a slice by other fields
-            return False
-
     def let_go(self, command: ReleaseCommand, pane: int) -> list[Control]:  # noqa: ARG002 - the next pane is the first
         """End the engaged control that a person names; none other. Evidence of its streams starts anew."""
         if not self.controls.named(command):
             return []
         for slot, stream in sorted(self.drifts):
-            if self._scope(slot) == command.scope:
+            if self.scope_of(self.slots.names[slot]) == command.scope:
                 self.detector.restart(np.array([slot]), np.array([stream]))
                 self._clear((slot, stream))
                 self._shown[slot] = self._shown[slot][0], ()
@@ -290,7 +270,7 @@ class DriftMachine:
         for slot in self.slots.taken():
             last = self.slots.last[slot]
             if slot != POOL and slot not in held and (last is None or moment.judged - last > self.context.window_panes):
-                freed.append(self._scope(slot))
+                freed.append(self.scope_of(self.slots.names[slot]))
                 self.slots.free(slot)
                 self.window.forget(slot)
                 self.detector.restart(np.full(len(self.streams), slot), np.arange(len(self.streams)))

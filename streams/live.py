@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from interlock.policies.context import Learned
 from interlock.policies.model import Policy
-from interlock.policies.plan import Plan, make_plan
+from interlock.policies.plan import Plan
+from interlock.policies.planning import make_plan
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions, Wanted
 from interlock.streams.decode import Decoder, abuse_decoder, outcome_decoder, prediction_decoder
 from interlock.streams.mapping import Mapping

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from interlock.errors import UserError
 from interlock.policies.model import Policy
-from interlock.policies.plan import Plan, make_plan
+from interlock.policies.plan import Plan
+from interlock.policies.planning import make_plan
 from interlock.records import Control, Verdict
 from interlock.streams import reference as references
 from interlock.streams.batch import AbuseReports, DeadLetter, Outcomes, Predictions, Wanted

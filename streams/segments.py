@@ -45,5 +45,5 @@ class Segments:
 
 
 def _segment(plan: Plan, scorer: Scorer, names: Names) -> Segment:
-    counter = Counter(plan, len(scorer.probabilities), names)
+    counter = Counter(plan, len(scorer.probabilities), names, inputs=scorer.reliable)
     return Segment(plan, scorer, counter, Explainer(plan, scorer, names), DueList(plan, scorer, names))

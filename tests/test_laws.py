@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.policies.load import load_policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.records import control_line, verdict_line
 from interlock.streams import checkpoint
 from interlock.streams.batch import Lines, Wanted

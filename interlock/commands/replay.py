@@ -14,7 +14,7 @@ from interlock.commands.inputs import read_changes, read_mapping, read_policy
 from interlock.commands.refeed import Asked, feed_again, write_events
 from interlock.errors import UserError
 from interlock.policies.model import Policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.sinks.console import console, reasons, timeline, verdict_table, when
 from interlock.streams.outputs import Outputs
 from interlock.streams.replay import Inputs, Summary, load_reference
