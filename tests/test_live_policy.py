@@ -17,7 +17,17 @@ from tests.test_live_laws import Slice, assert_equal_to_replay, judged, owned
 
 pytestmark = pytest.mark.integration
 
-OPTIONS = ("--accept-unsigned-commands", "--session-timeout", "2", "--checkpoint-every", "0.3")
+OPTIONS = (
+    "--accept-unsigned-commands",
+    "--session-timeout",
+    "2",
+    "--checkpoint-every",
+    "0.3",
+    "--idle-after",
+    "600",
+    "--stall-after",
+    "0",
+)
 BACK = AT + 6 * HOUR
 
 
