@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaConnectionError
 from kafka import KafkaConsumer
 
 from interlock.commands.listen import host_and_port
-from interlock.errors import FindingError, Unreachable
+from interlock.errors import FindingError, Unreachable, UserError
 from interlock.reaching import consumer
 from interlock.streams.app import Group, run
 from interlock.streams.commands import PolicyRecord
