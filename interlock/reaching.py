@@ -9,9 +9,17 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from kafka import KafkaConsumer, KafkaProducer
+from kafka import codec
 from kafka.cluster import collect_hosts
 from kafka.errors import KafkaConnectionError
 from kafka.net.compat import KafkaNetClient
+
+from interlock.connection import Connection
+from interlock.errors import UserError
+from interlock.oauth import TokenProvider, Tokens
+
+CODECS = {"snappy": ("snappy", "python-snappy"), "lz4": ("lz4", "lz4"), "zstd": ("zstd", "zstandard")}
+"""What kafka-python calls a compression, and the package that it needs for it."""
 
 PATIENCE = 5.0
 """Seconds in which an address must take a connection."""
@@ -27,6 +35,42 @@ def consumer(**settings: Any) -> KafkaConsumer:
 def producer(**settings: Any) -> KafkaProducer:
     """Return a producer; kafka.errors.KafkaError if no broker answers within its `bootstrap_timeout_ms`."""
     return _reach(KafkaProducer, settings)
+
+
+def settings_of(connection: Connection) -> dict[str, Any]:
+    """Return a connection as kafka-python takes it.
+
+    Raises:
+        UserError: something is wrong with it, or a file that it names cannot be read; a line each.
+    """
+    connection.checked()
+    settings: dict[str, Any] = {
+        "bootstrap_servers": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in connection.servers],
+        "security_protocol": connection.security_protocol,
+        "request_timeout_ms": int(connection.request_timeout * 1000),
+    }
+    if connection.uses_tls:
+        settings["ssl_context"] = connection.ssl_context()
+    if connection.uses_sasl:
+        settings["sasl_mechanism"] = connection.sasl_mechanism
+        if connection.sasl_mechanism == "OAUTHBEARER":
+            settings["sasl_oauth_token_provider"] = TokenProvider(Tokens(connection))
+        else:
+            settings["sasl_plain_username"] = connection.sasl_username
+            settings["sasl_plain_password"] = connection.secret("sasl_password")
+    return settings
+
+
+def compression_of(connection: Connection) -> dict[str, Any]:
+    """Return how kafka-python's producer compresses.
+
+    Raises:
+        UserError: the codec is not installed.
+    """
+    name = connection.compression
+    if name in CODECS and not getattr(codec, f"has_{CODECS[name][0]}")():
+        raise UserError(f"compression: found {name}, whose codec is missing; expected none, gzip, or `pip install {CODECS[name][1]}`")
+    return {} if name == "none" else {"compression_type": name}
 
 
 def _reach(kind: Callable[..., Client], settings: dict[str, Any]) -> Client:
