@@ -7,6 +7,7 @@ import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -120,14 +121,11 @@ class Connection:
         """
         if not self.uses_tls:
             return None
-        context = ssl.create_default_context()
+        with _reading("ssl_ca_file", self.ssl_ca_file or "the system's", "certificates of authorities (PEM)"):
+            context = ssl.create_default_context(cafile=self.ssl_ca_file)  # None: the system's
         context.check_hostname = self.ssl_check_hostname
-        if self.ssl_ca_file is not None:
-            with _reads("ssl_ca_file", self.ssl_ca_file, "certificates of authorities (PEM)"):
-                context = ssl.create_default_context(cafile=self.ssl_ca_file)
-                context.check_hostname = self.ssl_check_hostname
         if self.ssl_cert_file is not None:
-            with _reads("ssl_cert_file", self.ssl_cert_file, "a certificate and its key (PEM)"):
+            with _reading("ssl_cert_file", self.ssl_cert_file, "a certificate and its key (PEM)"):
                 context.load_cert_chain(self.ssl_cert_file, self.ssl_key_file, self.secret("ssl_key_password") or "")
         return context
 
@@ -204,28 +202,22 @@ def read_secret(name: str, file: str) -> str:
     Raises:
         UserError: it cannot be read, or is empty.
     """
-    with _reads(name, file, "a secret (UTF-8)"):
+    with _reading(name, file, "a secret (UTF-8)"):
         text = Path(file).read_text("utf-8").strip()
     if not text:
         raise UserError(f"{name}: {file} is empty; expected a secret")
     return text
 
 
-class _reads:  # noqa: N801 - reads as what it does
-    """Turns what goes wrong with a setting's file into one line that shows nothing of it."""
-
-    def __init__(self, name: str, file: str, expected: str) -> None:
-        self._said = name, file, expected
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        name, file, expected = self._said
-        if isinstance(error, ssl.SSLError | UnicodeDecodeError):
-            raise UserError(f"{name}: {file} holds something else; expected {expected}") from None
-        if isinstance(error, OSError):
-            raise UserError(f"{name}: {file}: {error.strerror or error}; expected {expected}") from None
+@contextmanager
+def _reading(name: str, file: str, expected: str) -> Iterator[None]:
+    """Turn what goes wrong with a setting's file into one line that shows nothing of it."""
+    try:
+        yield
+    except (ssl.SSLError, UnicodeDecodeError):
+        raise UserError(f"{name}: {file} holds something else; expected {expected}") from None
+    except OSError as error:
+        raise UserError(f"{name}: {file}: {error.strerror or error}; expected {expected}") from None
 
 
 def _typed(name: str, text: str) -> str | bool | float:

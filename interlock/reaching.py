@@ -73,6 +73,14 @@ def compression_of(connection: Connection) -> dict[str, Any]:
     return {} if name == "none" else {"compression_type": name}
 
 
+def refused(connection: Connection, error: Exception) -> str:
+    """Return one line about a broker that does not let us in."""
+    said = " ".join(str(error).split())
+    who = connection.sasl_username or connection.oauth_client_id or "a token"
+    how = f"{connection.sasl_mechanism or 'no SASL'} over {connection.security_protocol}"
+    return f"Kafka at {connection.bootstrap} does not let {who} in ({how}): {said}"
+
+
 def _reach(kind: Callable[..., Client], settings: dict[str, Any]) -> Client:
     networks: list[KafkaNetClient] = []
 
