@@ -81,7 +81,9 @@ class Connection:
     def servers(self) -> list[tuple[str, int]]:
         """The hosts and ports of `bootstrap`; those that are none are left out."""
         pairs = [one.strip().rpartition(":") for one in self.bootstrap.split(",")]
-        return [(host.removeprefix("[").removesuffix("]"), int(port)) for host, _, port in pairs if _is_port(host, port)]
+        return [
+            (host.removeprefix("[").removesuffix("]"), int(port)) for host, _, port in pairs if _is_port(host, port)
+        ]
 
     @property
     def uses_tls(self) -> bool:
@@ -181,7 +183,10 @@ def _oauth(connection: Connection) -> Iterator[Problem]:
         yield "oauth_token_url", f"found {_both(url)}; OAUTHBEARER expects either it or oauth_token_file"
     elif url is not None:
         if not _TOKEN_URL.fullmatch(url):
-            yield "oauth_token_url", "expected an address that starts with https:// (http:// to this machine only), without a user"
+            yield (
+                "oauth_token_url",
+                "expected an address that starts with https:// (http:// to this machine only), without a user",
+            )
         if not connection.oauth_client_id:
             yield "oauth_client_id", "found nothing; oauth_token_url expects it"
         if connection.oauth_client_secret is None and connection.oauth_client_secret_file is None:

@@ -73,7 +73,9 @@ class Tokens:
 
     def _request(self, url: str) -> urllib.request.Request:
         connection = self._connection
-        form = {"grant_type": "client_credentials"} | ({"scope": connection.oauth_scope} if connection.oauth_scope else {})
+        form = {"grant_type": "client_credentials"} | (
+            {"scope": connection.oauth_scope} if connection.oauth_scope else {}
+        )
         pair = (connection.oauth_client_id or "", connection.secret("oauth_client_secret") or "")
         basic = base64.b64encode(":".join(urllib.parse.quote(one, safe="") for one in pair).encode()).decode()
         headers = {"Authorization": f"Basic {basic}", "Accept": "application/json"}

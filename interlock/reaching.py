@@ -8,8 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from kafka import KafkaConsumer, KafkaProducer
-from kafka import codec
+from kafka import KafkaConsumer, KafkaProducer, codec
 from kafka.cluster import collect_hosts
 from kafka.errors import KafkaConnectionError
 from kafka.net.compat import KafkaNetClient
@@ -45,7 +44,9 @@ def settings_of(connection: Connection) -> dict[str, Any]:
     """
     connection.checked()
     settings: dict[str, Any] = {
-        "bootstrap_servers": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in connection.servers],
+        "bootstrap_servers": [
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in connection.servers
+        ],
         "security_protocol": connection.security_protocol,
         "request_timeout_ms": int(connection.request_timeout * 1000),
     }
@@ -69,7 +70,9 @@ def compression_of(connection: Connection) -> dict[str, Any]:
     """
     name = connection.compression
     if name in CODECS and not getattr(codec, f"has_{CODECS[name][0]}")():
-        raise UserError(f"compression: found {name}, whose codec is missing; expected none, gzip, or `pip install {CODECS[name][1]}`")
+        raise UserError(
+            f"compression: found {name}, whose codec is missing; expected none, gzip, or `pip install {CODECS[name][1]}`"
+        )
     return {} if name == "none" else {"compression_type": name}
 
 

@@ -36,7 +36,10 @@ WRITE: Mapping[str, tuple[str, ...]] = {
     "reviewer": ("outcomes",),
     "operator": ("commands",),
 }
-MADE: Mapping[str, tuple[Operation, ...]] = {"worker": ("Describe", "DescribeConfigs"), "operator": ("Create", "Describe", "DescribeConfigs")}
+MADE: Mapping[str, tuple[Operation, ...]] = {
+    "worker": ("Describe", "DescribeConfigs"),
+    "operator": ("Create", "Describe", "DescribeConfigs"),
+}
 """What is needed on every topic: by the worker to see that they are as they must be, by the operator to make them."""
 
 PARTS: Mapping[str, str] = {
@@ -53,9 +56,17 @@ PARTS: Mapping[str, str] = {
 
 def rights(part: str, prefix: str, group: str) -> list[Right]:
     """Return the rights of a part; `group` is that of the workers."""
-    groups = {"worker": group, "clickhouse": f"{prefix}{SINK_GROUP}clickhouse", "pagerduty": f"{prefix}{SINK_GROUP}pagerduty"}
+    groups = {
+        "worker": group,
+        "clickhouse": f"{prefix}{SINK_GROUP}clickhouse",
+        "pagerduty": f"{prefix}{SINK_GROUP}pagerduty",
+    }
     found = [Right("Read", "group", (groups[part],))] if part in groups else []
-    topics = [("Read", READ.get(part, ())), ("Write", WRITE.get(part, ())), *((one, TOPICS) for one in MADE.get(part, ()))]
+    topics = [
+        ("Read", READ.get(part, ())),
+        ("Write", WRITE.get(part, ())),
+        *((one, TOPICS) for one in MADE.get(part, ())),
+    ]
     return found + [_on_topics(operation, names, prefix) for operation, names in topics if names]
 
 

@@ -50,7 +50,9 @@ def _compression(connection: Connection) -> dict[str, Any]:
     if name == "none":
         return {}
     if not getattr(codec, f"has_{name}")():
-        raise UserError(f"compression: found {name}, whose codec is missing; expected none, gzip, or `pip install cramjam`")
+        raise UserError(
+            f"compression: found {name}, whose codec is missing; expected none, gzip, or `pip install cramjam`"
+        )
     return {"compression_type": name}
 
 

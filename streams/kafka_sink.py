@@ -23,7 +23,8 @@ from interlock.errors import Unreachable
 from interlock.reaching import consumer, settings_of
 from interlock.rights import SINK_GROUP
 from interlock.streams.patience import Patience
-from interlock.streams.reach import answers
+from interlock.streams.preflight import check_rights
+from interlock.streams.reach import answers, silence
 
 POLL = 0.5
 """Seconds that a quiet loop waits for messages before it looks up."""
@@ -106,6 +107,7 @@ class KafkaSink:
 
         Raises:
             Unreachable: no broker answers at the start.
+        UserError: it does not let us in, or lacks us a right.
         """
         self._consumer = self._reach()
         with closing(self.target):
@@ -121,6 +123,13 @@ class KafkaSink:
         """Whether any broker answers."""
         return any(answers(*server, tls=self._settings.get("ssl_context")) for server in self.connection.servers)
 
+    @property
+    def _silence(self) -> str:
+        """The address, and with TLS why nobody answers."""
+        tls, servers = self._settings.get("ssl_context"), self.connection.servers
+        said = [silence(*server, tls=tls) for server in servers] if tls else []
+        return ": ".join([self.connection.bootstrap, *[one for one in said[:1] if one]])
+
     # -- the broker --------------------------------------------------------------------------------------------------
 
     def _reach(self) -> KafkaConsumer:
@@ -128,11 +137,12 @@ class KafkaSink:
         deadline = time.monotonic() + START_PATIENCE
         while True:
             if self._answers:
-                with suppress(KafkaError):
+                with suppress(KafkaError, Unreachable):
+                    check_rights(self.connection, self.target.name, "")
                     return self._join()
             left = deadline - time.monotonic()
             if left <= 0 or self.stop.wait(min(left, POLL)):
-                raise Unreachable(f"no Kafka broker answers at {self.connection.bootstrap} (tried for {START_PATIENCE:.0f} s)")
+                raise Unreachable(f"no Kafka broker answers at {self._silence} (tried for {START_PATIENCE:.0f} s)")
 
     def _join(self) -> KafkaConsumer:
         joined = self._client(
@@ -251,8 +261,8 @@ class KafkaSink:
         with closing(self._client(group_id=None)) as reader:
             reader.assign([partition])
             reader.seek(partition, heard)
-            quiet, unread, records = time.monotonic(), Ends(lambda: self._client(group_id=None)), []
-            unread.ends = {partition: first}
+            unread, records = Ends(lambda: self._client(group_id=None)), list[Any]()
+            unread.ends, quiet = {partition: first}, time.monotonic()
             while not unread.reached(reader, brought=bool(records)):
                 records = reader.poll(timeout_ms=int(POLL * 1000)).get(partition, [])
                 for record in records:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from kafka.admin import KafkaAdminClient
+from kafka.errors import BrokerResponseError, GroupAuthorizationFailedError
 
 from interlock.connection import Connection
 from interlock.errors import FindingError
@@ -31,8 +32,12 @@ def check_rights(connection: Connection, part: str, group: str) -> None:
     wanted = [right for right in rights(part, connection.prefix, group) if right.operation in NAMES]
     with administering(connection, connection.prefix) as admin:
         allowed = {
-            "topic": _topics(admin, sorted({name for right in wanted if right.kind == "topic" for name in right.names})),
-            "group": _groups(admin, sorted({name for right in wanted if right.kind == "group" for name in right.names})),
+            "topic": _topics(
+                admin, sorted({name for right in wanted if right.kind == "topic" for name in right.names})
+            ),
+            "group": _groups(
+                admin, sorted({name for right in wanted if right.kind == "group" for name in right.names})
+            ),
         }
     if lines := [line for right in wanted for line in _missing(right, allowed[right.kind])]:
         raise FindingError(lines)
@@ -50,7 +55,12 @@ def _topics(admin: KafkaAdminClient, names: list[str]) -> Allowed:
 
 
 def _groups(admin: KafkaAdminClient, names: list[str]) -> Allowed:
-    described = admin.describe_groups(names) if names else {}
+    try:
+        described = admin.describe_groups(names) if names else {}
+    except GroupAuthorizationFailedError:
+        return dict.fromkeys(names, ())
+    except BrokerResponseError:
+        return {}  # a broker's first group has no coordinator yet: joining will say
     return {name: _may(one, "GroupAuthorizationFailed" in str(one.get("error"))) for name, one in described.items()}
 
 

@@ -62,10 +62,11 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A topic as it is on the broker; `settings` are None where we may not see them."""
+    """A topic as it is on the broker; `is_seen` says whether we may see its settings."""
 
     partitions: int
-    settings: Mapping[str, str] | None = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    is_seen: bool = True
 
 
 def specs(layout: Layout, found: Mapping[str, int]) -> dict[str, Spec]:
@@ -99,8 +100,8 @@ def differences(spec: Spec, found: Found | None, bootstrap: str) -> list[str]:
             f"{spec.topic}: found {_count(found.partitions)}, expected {_count(spec.partitions)};"
             f" how to mend it: {_more_partitions(spec, found, bootstrap)}"
         )
-    for name in () if found.settings is None else spec.required:
-        got, expected = (found.settings or {}).get(name, "nothing"), spec.settings[name]
+    for name in spec.required if found.is_seen else ():
+        got, expected = found.settings.get(name, "nothing"), spec.settings[name]
         if got != expected:
             lines.append(
                 f"{spec.topic}: found {name}={got}, expected {expected}; how to mend it: kafka-configs.sh"

@@ -20,7 +20,7 @@ from interlock.connection import Connection, plain
 from interlock.errors import Unreachable, UserError
 from interlock.reaching import refused, settings_of
 from interlock.rights import lacks
-from interlock.streams.reach import connects
+from interlock.streams.reach import connects, silence
 from interlock.streams.topics import Found, Layout, Spec, creation, differences, specs
 
 PAUSES = (0.0, 1.5, 2.5)
@@ -111,7 +111,8 @@ def administering(where: str | Connection, prefix: str = "") -> Iterator[KafkaAd
     except SaslAuthenticationFailedError as error:
         raise UserError(refused(connection, error)) from None
     except _NO_ANSWER as error:
-        raise Unreachable(f"no Kafka answers at {bootstrap}: {error}") from error
+        said = [silence(*server, tls=settings.get("ssl_context")) for server in connection.servers]
+        raise Unreachable(f"no Kafka answers at {bootstrap}: {next(filter(None, said), error)}") from None
     except KafkaError as error:
         raise UserError(f"Kafka at {bootstrap} refuses: {error}") from error
 
@@ -160,13 +161,15 @@ def _reason(answer: Mapping[str, object]) -> str:
 def _verify(admin: KafkaAdminClient, layout: Layout, bootstrap: str, denied: Container[str] = ()) -> Outcome:
     seen = _look(admin, layout)
     settings, unseen = _settings(admin, list(seen.counts))
-    found = {topic: Found(count, settings.get(topic)) for topic, count in seen.counts.items()}
+    found = {topic: Found(count, settings.get(topic, {}), topic in settings) for topic, count in seen.counts.items()}
     lines = []
     for topic, spec in specs(layout, seen.counts).items():
         if topic in seen.hidden:
             lines.append(lacks("Describe", "topic", topic))
         elif topic in denied:
-            lines.append(f"{lacks('Create', 'topic', topic)}; or have it made: {creation(spec, bootstrap, layout.replication)}")
+            lines.append(
+                f"{lacks('Create', 'topic', topic)}; or have it made: {creation(spec, bootstrap, layout.replication)}"
+            )
         else:
             lines += differences(spec, found.get(topic), bootstrap)
     return Outcome(differences=tuple(lines), unseen=tuple(unseen))
@@ -178,6 +181,8 @@ def _settings(admin: KafkaAdminClient, topics: Sequence[str]) -> tuple[dict[str,
         return {}, []
     resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
     described = admin.describe_configs(resources, config_filter="all")["topic"]  # empty where it is denied
-    found = {topic: {name: str(one["value"]) for name, one in told.items()} for topic, told in described.items() if told}
+    found = {
+        topic: {name: str(one["value"]) for name, one in told.items()} for topic, told in described.items() if told
+    }
     unseen = [topic for topic in topics if topic not in found]
     return found, [f"{lacks('DescribeConfigs', 'topic', topic)}; its settings were not verified" for topic in unseen]

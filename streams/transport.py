@@ -105,7 +105,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
         A transaction that is open ends it (the last stable offset), unless we read what is not committed.
         """
-        return self._thread.end(tp)
+        end: int | None = self._thread.end(tp)
+        return end
 
     async def ended(self) -> None:
         """Wait until nothing of it runs."""
@@ -122,7 +123,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                     break
                 await self._deliver(TP(*tp), chunk, generation)
             for tp, passed in self._thread.positions().items():
-                if self._flows(generation) and self._seeks == seeks:  # else positions may be past what was not delivered
+                if (
+                    self._flows(generation) and self._seeks == seeks
+                ):  # else positions may be past what was not delivered
                     await self._skip(tp, passed, generation)
 
     def _flows(self, generation: int) -> bool:

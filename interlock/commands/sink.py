@@ -9,31 +9,31 @@ from typing import Annotated, Any
 
 import typer
 
+from interlock.commands.connecting import Bootstrap, File, Prefix, Sets, Show, Told, settings_for
 from interlock.errors import UserError
 from interlock.sinks.clickhouse import ClickHouseSink
 from interlock.sinks.pagerduty import PagerDutySink
+from interlock.streams.settings import Settings
 
 URL = "INTERLOCK_CLICKHOUSE_URL"
 ROUTING_KEY = "INTERLOCK_PAGERDUTY_ROUTING_KEY"
-
-Bootstrap = Annotated[
-    str, typer.Option(metavar="HOST:PORT", envvar="INTERLOCK_BOOTSTRAP", help="Kafka brokers, comma-separated.")
-]
-Prefix = Annotated[str, typer.Option(metavar="TEXT", envvar="INTERLOCK_PREFIX", help="Prefix of all topics.")]
 
 sink = typer.Typer(no_args_is_help=True, help="Bring outputs from Kafka to where they are kept.")
 
 
 @sink.command()
-def clickhouse(
-    bootstrap: Bootstrap,
-    prefix: Prefix = "",
+def clickhouse(  # noqa: PLR0913, PLR0917 - the options of a command
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
     url: Annotated[
         str | None, typer.Option(metavar="URL", help=f"http://user:password@host:8123; or set {URL}.")
     ] = None,
     directory: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A ClickHouse (chdb) directory instead of a server.")
     ] = None,
+    settings: File = None,
+    sets: Sets = None,
+    show_settings: Show = False,
 ) -> None:
     """Keep all outputs in ClickHouse.
 
@@ -43,18 +43,19 @@ def clickhouse(
     """
     from interlock.streams.sink_tables import TableTarget  # noqa: PLC0415 - Kafka's client takes half a second to load
 
+    told = settings_for(Told({"bootstrap": bootstrap, "prefix": prefix}, sets, settings), show=show_settings)
     if directory is not None and url is not None:
         raise UserError("give --url or --directory, not both")
     server = None if directory is not None else url or os.environ.get(URL)
     if directory is None and not server:
         raise UserError(f"where is ClickHouse? Give --url or --directory, or set {URL}")
-    _run(TableTarget(lambda: ClickHouseSink.connect(directory, server), prefix), bootstrap, prefix)
+    _run(TableTarget(lambda: ClickHouseSink.connect(directory, server), told.prefix), told)
 
 
 @sink.command()
-def pagerduty(
-    bootstrap: Bootstrap,
-    prefix: Prefix = "",
+def pagerduty(  # noqa: PLR0913, PLR0917 - the options of a command
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
     base_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Another region, such as https://events.eu.pagerduty.com.")
     ] = None,
@@ -62,6 +63,9 @@ def pagerduty(
     key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help=f"File with the routing key; or set {ROUTING_KEY}.")
     ] = None,
+    settings: File = None,
+    sets: Sets = None,
+    show_settings: Show = False,
 ) -> None:
     """Send pages to PagerDuty.
 
@@ -71,9 +75,10 @@ def pagerduty(
     """
     from interlock.streams.sink_pages import PageTarget  # noqa: PLC0415 - Kafka's client takes half a second to load
 
+    told = settings_for(Told({"bootstrap": bootstrap, "prefix": prefix}, sets, settings), show=show_settings)
     # One attempt at a time: the loop waits between them, and meanwhile stays in its group and can be stopped.
     with PagerDutySink.connect(_key(key_file), base_url, ca, attempts=1) as opened:
-        _run(PageTarget(opened), bootstrap, prefix)
+        _run(PageTarget(opened), told)
 
 
 def _key(file: Path | None) -> str:
@@ -89,14 +94,13 @@ def _key(file: Path | None) -> str:
     return key.strip()
 
 
-def _run(target: Any, bootstrap: str, prefix: str) -> None:
+def _run(target: Any, settings: Settings) -> None:
     """Run a sink until a signal stops it."""
-    from interlock.streams.kafka_sink import KafkaSink, Place  # noqa: PLC0415 - as above
+    from interlock.streams.kafka_sink import KafkaSink  # noqa: PLC0415 - as above
 
-    place = Place.read(bootstrap, prefix)
     logging.basicConfig(level=logging.CRITICAL, format="%(asctime)s %(message)s")
     logging.getLogger("interlock").setLevel(logging.INFO)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    KafkaSink(target, place, stop).run()
+    KafkaSink(target, settings.connection, stop).run()

@@ -18,8 +18,8 @@ from interlock.demo.serving import Report
 from interlock.demo.watch import Watch
 from interlock.reaching import consumer
 from interlock.records import Page
-from interlock.sinks.pagerduty import event
 from interlock.rights import SINK_GROUP
+from interlock.sinks.pagerduty import event
 
 TOPICS = ("verdicts", "control", "pages")
 """Each has one partition."""
