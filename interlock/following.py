@@ -12,6 +12,7 @@ from kafka.errors import KafkaError
 
 from interlock.ends import Ends
 from interlock.reaching import consumer as reach
+from interlock.rights import why
 
 LOG = logging.getLogger("interlock.guard")
 
@@ -113,4 +114,4 @@ class Follower:
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if isinstance(error, KafkaError) else repr(error)
+    return why(error, "Read") if isinstance(error, KafkaError) else repr(error)

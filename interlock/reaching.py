@@ -5,17 +5,17 @@ thread too: whoever tries for as long as a broker is away would run out of both.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from kafka import KafkaConsumer, KafkaProducer, codec
 from kafka.cluster import collect_hosts
-from kafka.errors import KafkaConnectionError
+from kafka.errors import KafkaConnectionError, SaslAuthenticationFailedError, UnsupportedSaslMechanismError
 from kafka.net.compat import KafkaNetClient
 
 from interlock.connection import Connection
 from interlock.errors import UserError
-from interlock.oauth import TokenProvider, Tokens
+from interlock.oauth import TokenError, TokenProvider, Tokens
 
 CODECS = {"snappy": ("snappy", "python-snappy"), "lz4": ("lz4", "lz4"), "zstd": ("zstd", "zstandard")}
 """What kafka-python calls a compression, and the package that it needs for it."""
@@ -28,12 +28,12 @@ Client = TypeVar("Client")
 
 def consumer(**settings: Any) -> KafkaConsumer:
     """Return a consumer; kafka.errors.KafkaError if no broker answers within its `bootstrap_timeout_ms`."""
-    return _reach(KafkaConsumer, settings)
+    return reach(KafkaConsumer, settings)
 
 
 def producer(**settings: Any) -> KafkaProducer:
     """Return a producer; kafka.errors.KafkaError if no broker answers within its `bootstrap_timeout_ms`."""
-    return _reach(KafkaProducer, settings)
+    return reach(KafkaProducer, settings)
 
 
 def settings_of(connection: Connection) -> dict[str, Any]:
@@ -84,24 +84,52 @@ def refused(connection: Connection, error: Exception) -> str:
     return f"Kafka at {connection.bootstrap} does not let {who} in ({how}): {said}"
 
 
-def _reach(kind: Callable[..., Client], settings: dict[str, Any]) -> Client:
+def reach(kind: Callable[..., Client], settings: Mapping[str, Any]) -> Client:
+    """Return a client; kafka.errors.KafkaError if no broker answers within its `bootstrap_timeout_ms`, or lets us in."""
     networks: list[KafkaNetClient] = []
 
     def network(**given: Any) -> KafkaNetClient:
-        networks.append(KafkaNetClient(**given))
+        networks.append(_impatient(KafkaNetClient(**given)))
         return networks[-1]
 
     if not settings.get("proxy_url"):
         _knock(settings["bootstrap_servers"])
     try:
-        return kind(kafka_client=network, **settings)
+        client = kind(kafka_client=network, **settings)
     except BaseException:
         for one in networks:
             one.close()
         raise
+    for one in networks:
+        del one._manager.get_connection  # noqa: SLF001 - it is patient again
+    return client
 
 
-def _knock(bootstrap: str) -> None:
+def _impatient(network: KafkaNetClient) -> KafkaNetClient:
+    """Return a network that gives up when a broker does not let us in; kafka-python would try until its time is up, and forget why."""
+    manager, said = network._manager, list[Exception]()  # noqa: SLF001 - it has no public way
+    connect = manager.get_connection
+
+    def get_connection(*arguments: Any, **options: Any) -> Any:
+        if said:
+            raise said[0]
+        connection = connect(*arguments, **options)
+        connection.init_future.add_errback(lambda error: said.extend(_refusal(error)))
+        return connection
+
+    manager.get_connection = get_connection
+    return network
+
+
+def _refusal(error: Exception) -> Iterator[Exception]:
+    """Yield what is no use trying again at once."""
+    if isinstance(error, TokenError):
+        yield KafkaConnectionError(str(error))
+    elif isinstance(error, SaslAuthenticationFailedError | UnsupportedSaslMechanismError):
+        yield error
+
+
+def _knock(bootstrap: str | list[str]) -> None:
     """Raise KafkaConnectionError unless one of the addresses takes a connection."""
     said = []
     for host, port, _ in collect_hosts(bootstrap):

@@ -42,6 +42,9 @@ MADE: Mapping[str, tuple[Operation, ...]] = {
 }
 """What is needed on every topic: by the worker to see that they are as they must be, by the operator to make them."""
 
+DENIALS: Mapping[str, Kind] = {"TopicAuthorizationFailedError": "topic", "GroupAuthorizationFailedError": "group"}
+"""What clients of Kafka call it when a right is missing, and on what."""
+
 PARTS: Mapping[str, str] = {
     "worker": "`interlock worker`",
     "clickhouse": "`interlock sink clickhouse`",
@@ -97,6 +100,18 @@ def table(prefix: str = "", group: str = "interlock-MODEL") -> list[str]:
     return rows
 
 
-def lacks(operation: str, kind: str, name: str) -> str:
+def lacks(operation: Operation, kind: Kind, name: str) -> str:
     """Return one line about a right that is missing."""
     return f"{name}: the user of this connection lacks {operation} on the {kind} {name}; `interlock topics POLICY --acls` prints how to grant it"
+
+
+def why(error: Exception, operation: Operation) -> str:
+    """Return an error of a client of Kafka in one line; one about rights names the right that `operation` needs."""
+    name = type(error).__name__
+    if name == "ClusterAuthorizationFailedError":  # a producer's number: given to whoever may write to any topic
+        return f"the user of this connection lacks {operation} on every topic; `interlock topics POLICY --acls` prints how to grant it"
+    if name not in DENIALS:
+        return f"{name}: {' '.join(str(error).split())}"
+    about = error.args[0] if error.args else ()
+    names = (about,) if isinstance(about, str) else tuple(map(str, about))
+    return "; ".join(lacks(operation, DENIALS[name], one) for one in sorted(names) or ("(unnamed)",))

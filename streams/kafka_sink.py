@@ -21,7 +21,7 @@ from interlock.connection import Connection
 from interlock.ends import Ends
 from interlock.errors import Unreachable
 from interlock.reaching import consumer, settings_of
-from interlock.rights import SINK_GROUP
+from interlock.rights import SINK_GROUP, why
 from interlock.streams.patience import Patience
 from interlock.streams.preflight import check_rights
 from interlock.streams.reach import answers, silence
@@ -205,7 +205,7 @@ class KafkaSink:
 
     def _told(self, error: KafkaError | None = None) -> str:
         if error is not None and self._answers:
-            return f"Kafka: {' '.join(str(error).split())[:200]}"
+            return f"Kafka: {why(error, 'Read')[:300]}"
         return f"no Kafka broker answers at {self.connection.bootstrap}"
 
     # -- the target --------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from interlock.rights import why
 from interlock.streams.clients import Clients
 from interlock.streams.live import Outgoing
 
@@ -100,7 +101,7 @@ class Outbox:
                 await self._deliver(batch)
             except (KafkaError, OSError, TimeoutError) as error:
                 pause = min(LONGEST_PAUSE, max(0.1, 2 * pause))
-                self.failures, self._refused = self.failures + 1, str(error) or type(error).__name__
+                self.failures, self._refused = self.failures + 1, why(error, "Write")
                 log.warning("cannot send to Kafka (%s); again in %.1f s", self._refused, pause)
                 await self._disconnect()
                 await asyncio.sleep(pause)

@@ -13,12 +13,13 @@ from kafka.errors import (
     KafkaTimeoutError,
     NodeNotReadyError,
     SaslAuthenticationFailedError,
+    UnsupportedSaslMechanismError,
     for_code,
 )
 
 from interlock.connection import Connection, plain
 from interlock.errors import Unreachable, UserError
-from interlock.reaching import refused, settings_of
+from interlock.reaching import reach, refused, settings_of
 from interlock.rights import lacks
 from interlock.streams.reach import connects, silence
 from interlock.streams.topics import Found, Layout, Spec, creation, differences, specs
@@ -103,12 +104,12 @@ def administering(where: str | Connection, prefix: str = "") -> Iterator[KafkaAd
     settings = settings_of(connection) | {"bootstrap_timeout_ms": FIRST_ANSWER, "request_timeout_ms": PATIENCE}
     _wait_for_one(connection)
     try:
-        admin = _Client(**settings)
+        admin = reach(_Client, settings)
         try:
             yield admin
         finally:
             admin.close()
-    except SaslAuthenticationFailedError as error:
+    except (SaslAuthenticationFailedError, UnsupportedSaslMechanismError) as error:
         raise UserError(refused(connection, error)) from None
     except _NO_ANSWER as error:
         said = [silence(*server, tls=settings.get("ssl_context")) for server in connection.servers]
