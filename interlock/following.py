@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 
 from interlock.ends import Ends
 from interlock.reaching import consumer as reach
-from interlock.rights import why
+from interlock.rights import lacks, why
 
 LOG = logging.getLogger("interlock.guard")
 
@@ -105,7 +105,7 @@ class Follower:
         there = {TopicPartition(self._topic, number) for number in consumer.partitions_for_topic(self._topic)}
         new = there - consumer.assignment()
         if not there:
-            LOG.warning("control topic %s does not exist", self._topic)
+            LOG.warning("control topic %s does not exist, or: %s", self._topic, lacks("Read", "topic", self._topic))
         if new:
             consumer.assign(sorted(there | consumer.assignment()))
             consumer.seek_to_beginning(*new)

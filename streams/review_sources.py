@@ -104,7 +104,9 @@ def _records(connection: Connection, name: str) -> Iterator[Any]:
 def _read(reader: Any, topic: str, unread: Ends) -> Iterator[Any]:
     places = [TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())]
     if not places:
-        raise UserError(f"{topic}: no such topic; `interlock topics` creates it")
+        raise UserError(
+            f"{topic}: no such topic, which `interlock topics` creates; or: {lacks('Read', 'topic', topic)}"
+        )
     reader.assign(places)
     unread.ends = reader.end_offsets(places)
     brought = True

@@ -148,7 +148,8 @@ def secured_broker(folder: Path) -> Iterator[Secured]:
     (folder / "log4j2.properties").write_text(LOG4J)
     _format(command, settings)
     pid, leash = on_leash([*command, "kafka.Kafka", str(settings)], folder / "kafka.log")
-    broker = Secured(folder, *[f"127.0.0.1:{port}" for port in ports[:3]], ca=ca)
+    tls, clear, inner = (f"127.0.0.1:{port}" for port in ports[:3])
+    broker = Secured(folder, tls, clear, inner, ca)
     process = Running(pid)
     try:
         context = ssl.create_default_context(cafile=ca)
