@@ -10,7 +10,12 @@ from typing import Any, TypeVar
 
 from kafka import KafkaConsumer, KafkaProducer, codec
 from kafka.cluster import collect_hosts
-from kafka.errors import KafkaConnectionError, SaslAuthenticationFailedError, UnsupportedSaslMechanismError
+from kafka.errors import (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    SaslAuthenticationFailedError,
+    UnsupportedSaslMechanismError,
+)
 from kafka.net.compat import KafkaNetClient
 
 from interlock.connection import Connection
@@ -86,28 +91,30 @@ def refused(connection: Connection, error: Exception) -> str:
 
 def reach(kind: Callable[..., Client], settings: Mapping[str, Any]) -> Client:
     """Return a client; kafka.errors.KafkaError if no broker answers within its `bootstrap_timeout_ms`, or lets us in."""
-    networks: list[KafkaNetClient] = []
+    networks, said = list[KafkaNetClient](), list[Exception]()
 
     def network(**given: Any) -> KafkaNetClient:
-        networks.append(_impatient(KafkaNetClient(**given)))
+        networks.append(_impatient(KafkaNetClient(**given), said))
         return networks[-1]
 
     if not settings.get("proxy_url"):
         _knock(settings["bootstrap_servers"])
     try:
         client = kind(kafka_client=network, **settings)
-    except BaseException:
+    except BaseException as error:
         for one in networks:
             one.close()
+        if said and isinstance(error, KafkaTimeoutError):
+            raise said[0] from None
         raise
     for one in networks:
         del one._manager.get_connection  # noqa: SLF001 - it is patient again
     return client
 
 
-def _impatient(network: KafkaNetClient) -> KafkaNetClient:
+def _impatient(network: KafkaNetClient, said: list[Exception]) -> KafkaNetClient:
     """Return a network that gives up when a broker does not let us in; kafka-python would try until its time is up, and forget why."""
-    manager, said = network._manager, list[Exception]()  # noqa: SLF001 - it has no public way
+    manager = network._manager  # noqa: SLF001 - it has no public way
     connect = manager.get_connection
 
     def get_connection(*arguments: Any, **options: Any) -> Any:

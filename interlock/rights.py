@@ -9,14 +9,18 @@ from typing import Literal, NamedTuple
 from interlock.protocol import INPUTS, TOPICS
 
 Operation = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
-Kind = Literal["topic", "group"]
+Kind = Literal["topic", "group", "transactional-id"]
 
 SINK_GROUP = "interlock-sink-"
 """What the consumer group of a sink begins with, after the prefix."""
 
 
+REFEED = "interlock-refeed"
+"""What the transactional id of `interlock replay --dead-letters --send` is, after the prefix."""
+
+
 class Right(NamedTuple):
-    """An operation on topics, or on a consumer group; the names are whole."""
+    """An operation on topics, a consumer group or a transactional id; the names are whole."""
 
     operation: Operation
     kind: Kind
@@ -29,11 +33,13 @@ READ: Mapping[str, tuple[str, ...]] = {
     "pagerduty": ("pages",),
     "guard": ("control",),
     "reviewer": ("audits", "outcomes"),
+    "refeeder": (*INPUTS, "dead-letters"),
 }
 WRITE: Mapping[str, tuple[str, ...]] = {
     "worker": ("tallies", "verdicts", "control", "audits", "pages", "checkpoints", "dead-letters"),
     "emitter": INPUTS,
     "reviewer": ("outcomes",),
+    "refeeder": (*INPUTS, "dead-letters"),
     "operator": ("commands",),
 }
 MADE: Mapping[str, tuple[Operation, ...]] = {
@@ -53,6 +59,7 @@ PARTS: Mapping[str, str] = {
     "guard": "`Guard`, in serving systems",
     "operator": "`interlock topics`, and who releases controls",
     "reviewer": "`interlock audits export` and `import`",
+    "refeeder": "`interlock replay --dead-letters --send`",
 }
 """Who needs rights of its own."""
 
@@ -65,6 +72,8 @@ def rights(part: str, prefix: str, group: str) -> list[Right]:
         "pagerduty": f"{prefix}{SINK_GROUP}pagerduty",
     }
     found = [Right("Read", "group", (groups[part],))] if part in groups else []
+    if part == "refeeder":
+        found.append(Right("Write", "transactional-id", (prefix + REFEED,)))
     topics = [
         ("Read", READ.get(part, ())),
         ("Write", WRITE.get(part, ())),

@@ -32,6 +32,7 @@ def check_rights(connection: Connection, part: str, group: str) -> None:
     wanted = [right for right in rights(part, connection.prefix, group) if right.operation in NAMES]
     with administering(connection, connection.prefix) as admin:
         allowed = {
+            "transactional-id": {},  # nobody says beforehand
             "topic": _topics(
                 admin, sorted({name for right in wanted if right.kind == "topic" for name in right.names})
             ),

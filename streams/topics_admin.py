@@ -101,7 +101,10 @@ def administering(where: str | Connection, prefix: str = "") -> Iterator[KafkaAd
     """Open a client once something listens; what Kafka raises becomes one line. Raises as `create`."""
     connection = replace(plain(where), prefix=prefix).checked()
     bootstrap = connection.bootstrap
-    settings = settings_of(connection) | {"bootstrap_timeout_ms": FIRST_ANSWER, "request_timeout_ms": PATIENCE}
+    settings = settings_of(connection) | {
+        "bootstrap_timeout_ms": FIRST_ANSWER * (3 if connection.uses_sasl else 1),
+        "request_timeout_ms": PATIENCE,
+    }
     _wait_for_one(connection)
     try:
         admin = reach(_Client, settings)

@@ -50,6 +50,7 @@ OPERATIONS = {
     "Describe": "DESCRIBE",
     "DescribeConfigs": "DESCRIBE_CONFIGS",
 }
+KINDS = ("topic", "group", "transactional-id")
 SASL = "org.apache.kafka.common.security"
 OAUTH = f"{SASL}.oauthbearer"
 BROKER = 'unsecuredLoginStringClaim_sub="broker"'
@@ -111,20 +112,20 @@ def acls(commands: Iterable[str]) -> Iterator[ACL]:
     for option in ("--bootstrap-server", "--command-config", "--allow-principal", "--operation"):
         parser.add_argument(option, required=True)
     parser.add_argument("--add", action="store_true", required=True)
-    for kind in ("topic", "group"):
+    for kind in KINDS:
         parser.add_argument(f"--{kind}", action="append", default=[])
     for command in commands:
         words = shlex.split(command, comments=True)
         if words:
             assert words[0] == "kafka-acls.sh"
             told = parser.parse_args(words[1:])
-            for kind in ("topic", "group"):
-                for name in getattr(told, kind):
+            for kind in KINDS:
+                for name in getattr(told, kind.replace("-", "_")):
                     yield acl(told.allow_principal, told.operation, kind, name)
 
 
 def acl(principal: str, operation: str, kind: str, name: str) -> ACL:
-    pattern = ResourcePattern(ResourceType[kind.upper()], name)
+    pattern = ResourcePattern(ResourceType[kind.upper().replace("-", "_")], name)
     return ACL(principal, "*", ACLOperation[OPERATIONS[operation]], ACLPermissionType.ALLOW, pattern)
 
 
