@@ -103,3 +103,13 @@ def _plain(value: object) -> object:
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation))
 """Settings that are never shown, nor taken from flags or settings files."""
+
+
+def table() -> list[str]:
+    """Return the settings as the rows of a table in Markdown."""
+    rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
+    for name, one in Settings.model_fields.items():
+        default = str(one.default).lower() if isinstance(one.default, bool) else one.default
+        shown = "" if default in {None, ""} else f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+        rows.append(f"| `{name}` | {shown} | {one.description} |")
+    return rows
