@@ -7,6 +7,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from interlock import rights
 from interlock.commands.command_line import app
 from interlock.policies.model_slo import INDICATORS
 from interlock.streams import settings

@@ -22,6 +22,7 @@ from interlock.outbox import EmitError
 from interlock.rights import PARTS, rights
 from interlock.streams.kafka_sink import KafkaSink, Message
 from interlock.streams.preflight import check_rights
+from interlock.streams.refeed import Feeder, Letters, read_topic
 from interlock.streams.review_sources import of_topics
 from interlock.streams.topics import Layout
 from interlock.streams.topics_admin import verify
@@ -84,7 +85,9 @@ def test_every_part_works_with_the_rights_that_are_printed(secured: Secured, pol
         mode = guard.mode(model="m")
 
     assert mode == "killed"
-    assert taken(secured, "tallies") > 0
+    assert taken(secured, "clickhouse", "tallies") > 0
+    assert taken(secured, "pagerduty", "pages") > 0
+    assert fed_again(secured) == 0
     assert of_topics(secured.connection("reviewer", prefix=PREFIX))[1] == set()
     assert PASSWORD not in said
 
@@ -109,10 +112,18 @@ class Taking:
         pass
 
 
-def taken(secured: Secured, topic: str) -> int:
-    """Return how many messages the ClickHouse sink's user is given of a topic, by the sink's own loop."""
-    target, stop = Taking("clickhouse", [topic]), threading.Event()
-    loop = KafkaSink(target, secured.connection("clickhouse", prefix=PREFIX), stop)
+def fed_again(secured: Secured) -> int:
+    """Return how many dead letters there are, read and fed by the user who feeds them again."""
+    connection, letters = secured.connection("refeeder", prefix=PREFIX), Letters()
+    read_topic(connection, letters)
+    with Feeder(connection) as feeder:
+        return feeder.send([]) + len(letters.found)
+
+
+def taken(secured: Secured, part: str, topic: str) -> int:
+    """Return how many messages a sink's user is given of a topic, by the sink's own loop."""
+    target, stop = Taking(part, [topic]), threading.Event()
+    loop = KafkaSink(target, secured.connection(part, prefix=PREFIX), stop)
     thread = threading.Thread(target=loop.run)
     thread.start()
     target.any.wait(PATIENCE)
