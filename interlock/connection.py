@@ -86,6 +86,11 @@ class Connection:
         ]
 
     @property
+    def addresses(self) -> list[str]:
+        """The same as clients of Kafka take them."""
+        return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.servers]
+
+    @property
     def uses_tls(self) -> bool:
         """Whether connections are encrypted."""
         return self.security_protocol.endswith("SSL")

@@ -49,9 +49,7 @@ def settings_of(connection: Connection) -> dict[str, Any]:
     """
     connection.checked()
     settings: dict[str, Any] = {
-        "bootstrap_servers": [
-            f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in connection.servers
-        ],
+        "bootstrap_servers": connection.addresses,
         "security_protocol": connection.security_protocol,
         "request_timeout_ms": int(connection.request_timeout * 1000),
     }

@@ -23,7 +23,7 @@ class Clients:
         """
         self.prefix = connection.prefix
         common = {
-            "bootstrap_servers": [f"{host}:{port}" for host, port in connection.servers],
+            "bootstrap_servers": connection.addresses,
             "request_timeout_ms": int(connection.request_timeout * 1000),
             **_security(connection),
         }
