@@ -79,7 +79,7 @@ def compression_of(connection: Connection) -> dict[str, Any]:
     return {} if name == "none" else {"compression_type": name}
 
 
-def refused(connection: Connection, error: Exception) -> str:
+def refused(connection: Connection, error: Exception | str) -> str:
     """Return one line about a broker that does not let us in."""
     said = " ".join(str(error).split())
     who = connection.sasl_username or connection.oauth_client_id or "a token"

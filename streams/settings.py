@@ -66,6 +66,10 @@ class Settings(Part):
     idle_after: Seconds = Field(
         60.0, description="Worker: seconds of silence after which a source partition is waited for no longer."
     )
+    stall_after: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        60.0,
+        description="Worker: seconds of standing still with records to read that end it with exit code 75; 0: never.",
+    )
     listen: Annotated[str, BeforeValidator(_address)] = Field(
         "127.0.0.1:6066",
         description="Worker: `host:port` of `/health` and `/metrics`; port 0 takes any free one.",

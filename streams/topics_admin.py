@@ -115,8 +115,10 @@ def administering(where: str | Connection, prefix: str = "") -> Iterator[KafkaAd
     except (SaslAuthenticationFailedError, UnsupportedSaslMechanismError) as error:
         raise UserError(refused(connection, error)) from None
     except _NO_ANSWER as error:
-        said = [silence(*server, tls=settings.get("ssl_context")) for server in connection.servers]
-        raise Unreachable(f"no Kafka answers at {bootstrap}: {next(filter(None, said), error)}") from None
+        silent = [silence(*server, tls=settings.get("ssl_context")) for server in connection.servers]
+        if connection.uses_sasl and None in silent:
+            raise UserError(refused(connection, "it ends every connection when we say who we are")) from None
+        raise Unreachable(f"no Kafka answers at {bootstrap}: {next(filter(None, silent), error)}") from None
     except KafkaError as error:
         raise UserError(f"Kafka at {bootstrap} refuses: {error}") from error
 

@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,10 +20,11 @@ from interlock.errors import FindingError, Unreachable, UserError
 from interlock.guard import Guard
 from interlock.outbox import EmitError
 from interlock.rights import PARTS, rights
-from interlock.streams.kafka_sink import KafkaSink, Message
+from interlock.streams.kafka_sink import KafkaSink
 from interlock.streams.preflight import check_rights
 from interlock.streams.refeed import Feeder, Letters, read_topic
 from interlock.streams.review_sources import of_topics
+from interlock.streams.sink_target import Message
 from interlock.streams.topics import Layout
 from interlock.streams.topics_admin import verify
 from tests.living import Running, until
@@ -107,6 +108,10 @@ class Taking:
     def take(self, messages: Sequence[Message]) -> None:
         self.count += len(messages)
         self.any.set()
+
+    @property
+    def counted(self) -> Mapping[str, int]:
+        return {}
 
     def close(self) -> None:
         pass

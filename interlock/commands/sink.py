@@ -4,12 +4,15 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from interlock.commands.connecting import Bootstrap, File, Prefix, Sets, Show, Told, settings_for
+from interlock.commands.listen import host_and_port
 from interlock.errors import UserError
 from interlock.sinks.clickhouse import ClickHouseSink
 from interlock.sinks.pagerduty import PagerDutySink
@@ -17,6 +20,11 @@ from interlock.streams.settings import Settings
 
 URL = "INTERLOCK_CLICKHOUSE_URL"
 ROUTING_KEY = "INTERLOCK_PAGERDUTY_ROUTING_KEY"
+
+Listen = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Serve /health and /metrics there; port 0: any free one. Default: nowhere."),
+]
 
 sink = typer.Typer(no_args_is_help=True, help="Bring outputs from Kafka to where they are kept.")
 
@@ -31,6 +39,7 @@ def clickhouse(  # noqa: PLR0913, PLR0917 - the options of a command
     directory: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A ClickHouse (chdb) directory instead of a server.")
     ] = None,
+    listen: Listen = None,
     settings: File = None,
     sets: Sets = None,
     show_settings: Show = False,
@@ -49,7 +58,7 @@ def clickhouse(  # noqa: PLR0913, PLR0917 - the options of a command
     server = None if directory is not None else url or os.environ.get(URL)
     if directory is None and not server:
         raise UserError(f"where is ClickHouse? Give --url or --directory, or set {URL}")
-    _run(TableTarget(lambda: ClickHouseSink.connect(directory, server), told.prefix), told)
+    _run(TableTarget(lambda: ClickHouseSink.connect(directory, server), told.prefix), told, listen)
 
 
 @sink.command()
@@ -63,6 +72,10 @@ def pagerduty(  # noqa: PLR0913, PLR0917 - the options of a command
     key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help=f"File with the routing key; or set {ROUTING_KEY}.")
     ] = None,
+    max_age: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Incidents published longer ago are passed over.")
+    ] = 86_400,
+    listen: Listen = None,
     settings: File = None,
     sets: Sets = None,
     show_settings: Show = False,
@@ -78,7 +91,7 @@ def pagerduty(  # noqa: PLR0913, PLR0917 - the options of a command
     told = settings_for(Told({"bootstrap": bootstrap, "prefix": prefix}, sets, settings), show=show_settings)
     # One attempt at a time: the loop waits between them, and meanwhile stays in its group and can be stopped.
     with PagerDutySink.connect(_key(key_file), base_url, ca, attempts=1) as opened:
-        _run(PageTarget(opened), told)
+        _run(PageTarget(opened, max_age), told, listen)
 
 
 def _key(file: Path | None) -> str:
@@ -94,13 +107,31 @@ def _key(file: Path | None) -> str:
     return key.strip()
 
 
-def _run(target: Any, settings: Settings) -> None:
+def _run(target: Any, settings: Settings, listen: str | None) -> None:
     """Run a sink until a signal stops it."""
     from interlock.streams.kafka_sink import KafkaSink  # noqa: PLC0415 - as above
 
+    address = None if listen is None else host_and_port(listen)
     logging.basicConfig(level=logging.CRITICAL, format="%(asctime)s %(message)s")
     logging.getLogger("interlock").setLevel(logging.INFO)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    KafkaSink(target, settings.connection, stop).run()
+    run = KafkaSink(target, settings.connection, stop)
+    with nullcontext() if address is None else _served(run, address):
+        run.run()
+
+
+@contextmanager
+def _served(run: Any, address: tuple[str, int]) -> Iterator[None]:
+    """Serve the pages about a sink."""
+    try:
+        from interlock.streams.sink_health import SinkHealth  # noqa: PLC0415 - of an extra
+    except ImportError as error:
+        raise UserError("--listen needs prometheus-client: pip install 'interlock[worker]'") from error
+    health = SinkHealth(run.target, run.progress)
+    typer.echo(f"sink {run.target.name}: http://{health.start(*address)}/health")
+    try:
+        yield
+    finally:
+        health.stop()

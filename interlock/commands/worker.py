@@ -31,6 +31,10 @@ def worker(  # noqa: PLR0913, PLR0917 - the options of a command
     session_timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Silence after which others take a worker's place.")
     ] = None,
+    stall_after: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="Standing still that ends it with exit code 75; 0: never."),
+    ] = None,
     allow_create_time: Annotated[
         bool | None, typer.Option("--allow-create-time", help="Take input topics whose producers set the append time.")
     ] = None,
@@ -43,7 +47,7 @@ def worker(  # noqa: PLR0913, PLR0917 - the options of a command
 ) -> None:
     """Run the live pipeline.
 
-    It counts and judges what comes on Kafka until it is told to stop; several workers of one group share the partitions. Settings come from flags, INTERLOCK_… variables and a YAML file, in this order. Exit codes: 1 topics, rights or policy are not as they must be, 2 wrong settings, 3 no broker answers.
+    It counts and judges what comes on Kafka until it is told to stop; several workers of one group share the partitions. Settings come from flags, INTERLOCK_… variables and a YAML file, in this order. Exit codes: 1 topics, rights or policy are not as they must be, 2 wrong settings, 3 no broker answers, 75 it stood still: start it anew.
 
     Example: interlock worker policy.yaml --bootstrap localhost:9092
     """
@@ -51,7 +55,7 @@ def worker(  # noqa: PLR0913, PLR0917 - the options of a command
 
     flags = {
         "bootstrap": bootstrap, "prefix": prefix, "group": group, "listen": listen, "idle_after": idle_after,
-        "checkpoint_every": checkpoint_every, "session_timeout": session_timeout,
+        "checkpoint_every": checkpoint_every, "session_timeout": session_timeout, "stall_after": stall_after,
         "allow_create_time": allow_create_time, "accept_unsigned_commands": accept_unsigned_commands,
     }  # fmt: skip
     told = settings_for(Told(flags, sets, settings), show=show_settings)

@@ -3,12 +3,17 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
+import sys
 
 import typer
 from aiokafka.errors import KafkaConnectionError
+from kafka import KafkaConsumer
 
+from interlock.commands.listen import host_and_port
 from interlock.errors import FindingError, Unreachable
+from interlock.reaching import consumer, settings_of
 from interlock.streams.app import Group, run
 from interlock.streams.clients import Clients
 from interlock.streams.health import Health
@@ -18,7 +23,11 @@ from interlock.streams.settings import Settings
 from interlock.streams.topics import STAMPS
 from interlock.streams.topics import Layout as Topics
 from interlock.streams.topics_admin import partitions_of, verify
+from interlock.streams.watchdog import Watchdog
 from interlock.streams.worker import Pace, Worker
+
+STALLED = 75
+"""Exit code of a worker that stood still: a failure that a start mends."""
 
 GARBAGE = 50_000, 20, 20
 """When to collect cycles: a fetched chunk makes ten thousand objects that are in none, which Python's own setting would
@@ -49,11 +58,13 @@ def layout_of(settings: Settings) -> Layout:
 
 def serve(setup: Setup, settings: Settings) -> None:
     """Run until SIGTERM or SIGINT; UserError for what a person must mend."""
+    listen = host_and_port(settings.listen)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("interlock").setLevel(logging.INFO)
     for noisy in (
         "aiokafka",
         "faust",
+        "kafka",
         "mode",
         "interlock.streams",
     ):  # what matters of theirs is in our metrics, or stops us
@@ -62,22 +73,38 @@ def serve(setup: Setup, settings: Settings) -> None:
         decode([])  # loads what is loaded on first use while nothing waits for it
     gc.freeze()  # what is loaded stays
     gc.set_threshold(*GARBAGE)
-    asyncio.run(_serve(setup, settings))
+    asyncio.run(_serve(setup, settings, listen))
 
 
-async def _serve(setup: Setup, settings: Settings) -> None:
+async def _serve(setup: Setup, settings: Settings, listen: tuple[str, int]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    pace = Pace(settings.checkpoint_every, settings.idle_after)
+    pace = Pace(settings.checkpoint_every, settings.idle_after, stall=settings.stall_after)
     worker = Worker(setup, Clients(settings.connection), pace)
     health, group = Health(worker), settings.group or ""
-    host, _, port = settings.listen.rpartition(":")
-    await health.start(host, int(port))
+    await health.start(*listen)
     typer.echo(f"worker of {group}: http://{health.address}/health")
     try:
-        await run(worker, Group(group, settings.session_timeout), stop)
+        await run(worker, Group(group, settings.session_timeout), stop, _watchdog(settings))
     except KafkaConnectionError as error:  # only at the start: later, a broker that is away is waited for
         raise Unreachable(f"no Kafka answers at {settings.bootstrap}: {error}") from error
     finally:
         await health.stop()
+
+
+def _watchdog(settings: Settings) -> Watchdog:
+    """Return what ends a worker that stands still."""
+    given = {**settings_of(settings.connection), "isolation_level": settings.isolation_level}
+
+    def connect() -> KafkaConsumer:
+        return consumer(**given, group_id=None, enable_auto_commit=False)
+
+    return Watchdog(connect, settings.prefix, settings.stall_after, _leave)
+
+
+def _leave(said: str) -> None:
+    """End at once: whatever hangs would keep an orderly end from coming."""
+    sys.stderr.write(f"stalled: {said}; this worker is to be started anew (exit code {STALLED})\n")
+    sys.stderr.flush()
+    os._exit(STALLED)
