@@ -208,7 +208,7 @@ async def run(worker: Worker, group: Group, stop: asyncio.Event, watchdog: Watch
     app.finalize()
     worker.start()
     waits = asyncio.create_task(stop.wait())
-    tells = asyncio.create_task(_tell(app, worker, group.prefix, watchdog))
+    tells = asyncio.create_task(_tell(app, worker, worker.clients.prefix, watchdog))
     watchdog.start()
     try:
         try:

@@ -29,9 +29,11 @@ from faust.types.tuples import ConsumerMessage
 from mode.services import Service
 from mode.threads import ServiceThread
 
+from interlock.connection import plain
 from interlock.policies.load import load_policy
 from interlock.streams import lenient
 from interlock.streams.app import Group, build
+from interlock.streams.clients import Clients
 from interlock.streams.live import Layout, Setup
 from interlock.streams.transport import FETCH_WAIT_MS, Chunk, Consumer, Thread
 from interlock.streams.worker import Worker
@@ -242,9 +244,8 @@ def built(then: Callable[[Any], Awaitable[None]]) -> None:
     """Run a test with the app of a worker, which is not started."""
 
     async def run() -> None:
-        app = build(
-            Worker(Setup(load_policy(POLICY.encode(), "story"), None, Layout(1)), {}), Group("g", ["127.0.0.1:9"])
-        )
+        setup = Setup(load_policy(POLICY.encode(), "story"), None, Layout(1))
+        app = build(Worker(setup, Clients(plain("127.0.0.1:9"))), Group("g"))
         app.finalize()
         app.conf.datadir.rmdir()
         await then(app)
