@@ -6,8 +6,7 @@ order, and decide alike which of them are void.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -20,7 +19,8 @@ from interlock.policies.load import load_policy
 from interlock.policies.model import Policy
 from interlock.protocol import read_json
 from interlock.streams import wire
-from interlock.streams.checkpoints import read_all
+from interlock.streams.catching_up import read_all
+from interlock.streams.clients import Clients
 from interlock.streams.commands import PolicyRecord
 from interlock.streams.live import Followed
 
@@ -103,18 +103,18 @@ def read_policy_record(value: bytes | None) -> PolicyRecord | None:
         return None
 
 
-async def read_lineage(connect: Mapping[str, Any], prefix: str, group: str, *, unsigned: bool = True) -> Lineage:
+async def read_lineage(clients: Clients, group: str, *, unsigned: bool = True) -> Lineage:
     """Return the policies of a group, as they stand now."""
     lineage = Lineage(group, unsigned=unsigned)
-    async for record in read_all(connect, prefix + TOPIC, [0]):
+    async for record in read_all(clients.consumer, clients.prefix + TOPIC, [0]):
         lineage.take(record.value)
     return lineage
 
 
-async def furthest(connect: Mapping[str, Any], prefix: str, judges: int) -> int | None:
+async def furthest(clients: Clients, judges: int) -> int | None:
     """Return the event time (ms) up to which any shard has counted, by the newest records of `tallies`; None without any."""
     found: list[int] = []
-    async for record in read_all(connect, prefix + "tallies", list(range(judges)), newest=NEWEST):
+    async for record in read_all(clients.consumer, clients.prefix + "tallies", list(range(judges)), newest=NEWEST):
         try:
             told = wire.decode(record.value or b"")
         except wire.UnreadableTallyError:
@@ -124,31 +124,31 @@ async def furthest(connect: Mapping[str, Any], prefix: str, judges: int) -> int 
     return max(found, default=None)
 
 
-async def publish(connect: Mapping[str, Any], prefix: str, record: PolicyRecord) -> None:
+async def publish(clients: Clients, record: PolicyRecord) -> None:
     """Put a policy on `commands`."""
-    producer = AIOKafkaProducer(acks="all", **connect)
+    producer = AIOKafkaProducer(acks="all", **clients.producer)
     await producer.start()
     try:
-        await producer.send_and_wait(prefix + TOPIC, msgspec_json.encode(record), record.group.encode(), 0)
+        await producer.send_and_wait(clients.prefix + TOPIC, msgspec_json.encode(record), record.group.encode(), 0)
     finally:
         await producer.stop()
 
 
-async def begin(connect: Mapping[str, Any], prefix: str, record: PolicyRecord, *, unsigned: bool) -> Lineage:
+async def begin(clients: Clients, record: PolicyRecord, *, unsigned: bool) -> Lineage:
     """Return the policies of a group; write down its first one if there is none."""
-    lineage = await read_lineage(connect, prefix, record.group, unsigned=unsigned)
+    lineage = await read_lineage(clients, record.group, unsigned=unsigned)
     if lineage.first is None:
-        await publish(connect, prefix, record)
-        lineage = await read_lineage(connect, prefix, record.group, unsigned=unsigned)
+        await publish(clients, record)
+        lineage = await read_lineage(clients, record.group, unsigned=unsigned)
     return lineage
 
 
 class Follower:
     """Reads `commands` as long as a worker runs: `sure` is the wall-clock time (ms) up to which all of it is known."""
 
-    def __init__(self, connect: Mapping[str, Any], prefix: str, lineage: Lineage) -> None:
+    def __init__(self, clients: Clients, lineage: Lineage) -> None:
         """Start from what is known."""
-        self._connect, self._place = connect, TopicPartition(prefix + TOPIC, 0)
+        self._connect, self._place = clients.consumer, TopicPartition(clients.prefix + TOPIC, 0)
         self.lineage, self.sure = lineage, 0
 
     async def run(self, now: Callable[[], int], heard: Callable[[], None]) -> None:

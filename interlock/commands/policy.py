@@ -2,16 +2,24 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from interlock.commands.connecting import Bootstrap, File, Prefix, Sets, Told, settings_for
 from interlock.commands.inputs import read_policy, read_time
 from interlock.commands.worker import group_name
 from interlock.errors import FindingError
 from interlock.policies.changes import grid, when
 from interlock.streams.replay import load_reference
+from interlock.streams.settings import Settings
+
+if TYPE_CHECKING:
+    from interlock.streams.clients import Clients
+
+T = TypeVar("T")
 
 policy = typer.Typer(
     no_args_is_help=True,
@@ -22,23 +30,21 @@ policy = typer.Typer(
 MARGIN, LEAST = 120_000, 60_000
 """Wall-clock time (ms) by which a policy is published before its time: by itself, and at least where people name it."""
 
-Bootstrap = Annotated[
-    str, typer.Option(metavar="HOST:PORT", envvar="INTERLOCK_BOOTSTRAP", help="Kafka brokers, comma-separated.")
-]
-Prefix = Annotated[str, typer.Option(envvar="INTERLOCK_PREFIX", help="Prefix of all topics.")]
 Group = Annotated[str | None, typer.Option(help="Consumer group of the workers; default interlock-MODEL.")]
 
 
 @policy.command()
-def apply(
+def apply(  # noqa: PLR0913, PLR0917 - the options of a command
     file: Annotated[Path, typer.Argument(metavar="POLICY", help="Policy file.")],
-    bootstrap: Bootstrap,
-    prefix: Prefix = "",
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
     group: Group = None,
     since: Annotated[
         str | None,
         typer.Option("--from", metavar="TIME", help="Event time from which it counts. [default: in minutes]"),
     ] = None,
+    settings: File = None,
+    sets: Sets = None,
 ) -> None:
     """Let a policy follow the one that workers run, without a restart.
 
@@ -51,13 +57,13 @@ def apply(
 
     new = read_policy(file)
     reference = load_reference(new, file.parent)
-    name, judges = group or group_name(new), _judges(bootstrap, prefix)
-    connect = {"bootstrap_servers": bootstrap.split(",")}
-    lineage = asyncio.run(read_lineage(connect, prefix, name))
+    told = settings_for(Told({"bootstrap": bootstrap, "prefix": prefix, "group": group}, sets, settings))
+    name, judges = told.group or group_name(new), _judges(told)
+    lineage = _run(told, lambda clients: read_lineage(clients, name))
     last, known = lineage.last, "" if reference is None else reference.id
     if last is not None and last.digest == new.digest:
         raise FindingError([f"{file}: group {name} runs it already"])
-    come = asyncio.run(furthest(connect, prefix, judges))
+    come = _run(told, lambda clients: furthest(clients, judges))
     at = _soonest(come, 1 if last is None else grid(last, new)) if since is None else read_time(since, "--from")
     lines = lineage.why_not(new, at, known)
     if not lines and since is not None and come is not None and at <= come:
@@ -65,7 +71,7 @@ def apply(
     if lines:
         raise FindingError([f"{file}: {line}" for line in lines])
     record = PolicyRecord(group=name, policy=file.read_text("utf-8"), reference=known, since=at)
-    asyncio.run(publish(connect, prefix, record))
+    _run(told, lambda clients: publish(clients, record))
     typer.echo(f"{file}: follows in group {name} from {when(at)} on, {new.digest}")
     if at < _now() + LEAST:
         typer.echo("warning: events of that time must not come before all workers have taken it up", err=True)
@@ -73,7 +79,7 @@ def apply(
 
 @policy.command()
 def show(
-    bootstrap: Bootstrap, group: Annotated[str, typer.Option(help="Consumer group.")], prefix: Prefix = ""
+    bootstrap: Bootstrap = None, prefix: Prefix = None, group: Group = None, settings: File = None, sets: Sets = None
 ) -> None:
     """Print the policies of a group, one after the other.
 
@@ -81,24 +87,36 @@ def show(
     """
     from interlock.streams.lineage import read_lineage  # noqa: PLC0415 - Kafka's client is an extra
 
-    _judges(bootstrap, prefix)
-    lineage = asyncio.run(read_lineage({"bootstrap_servers": bootstrap.split(",")}, prefix, group))
+    told = settings_for(Told({"bootstrap": bootstrap, "prefix": prefix, "group": group}, sets, settings))
+    name = told.group or "interlock-all"
+    _judges(told)
+    lineage = _run(told, lambda clients: read_lineage(clients, name))
     if lineage.first is None:
-        raise FindingError([f"group {group} has no policy yet"])
+        raise FindingError([f"group {name} has no policy yet"])
     typer.echo(f"{'from the beginning':<28}{lineage.first.digest}")
     for change in lineage.changes:
         typer.echo(f"{when(change.since):<28}{change.policy.digest}")
 
 
-def _judges(bootstrap: str, prefix: str) -> int:
+def _judges(told: Settings) -> int:
     """Return the partitions of `tallies`, once a broker answers and has our topics."""
     from interlock.streams.topics_admin import partitions_of  # noqa: PLC0415 - Kafka's client takes half a second to load
 
-    found = partitions_of(bootstrap, prefix)
+    found = partitions_of(told.connection, told.prefix)
     for topic in ("commands", "tallies"):
-        if prefix + topic not in found:
-            raise FindingError([f"{prefix}{topic}: found no such topic; `interlock topics` creates it"])
-    return found[prefix + "tallies"]
+        if told.prefix + topic not in found:
+            raise FindingError([f"{told.prefix}{topic}: found no such topic; `interlock topics` creates it"])
+    return found[told.prefix + "tallies"]
+
+
+def _run(told: Settings, asked: Callable[["Clients"], Coroutine[Any, Any, T]]) -> T:
+    """Run what speaks to Kafka."""
+    from interlock.streams.clients import Clients  # noqa: PLC0415 - aiokafka is an extra
+
+    async def run() -> T:
+        return await asked(Clients(told.connection))
+
+    return asyncio.run(run())
 
 
 def _soonest(come: int | None, step: int) -> int:
