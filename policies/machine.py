@@ -76,6 +76,19 @@ class Machine:
         self.window.add(pane, table, log_bad)
         self.changes += self.alarms.step(pane, log_bad, nonempty, lambda slot: self.measure.log_good(told[slot]))
 
+    def restate(self, pane: int, slices: Slices) -> bool:
+        """Take in what came of a pane after it was judged: value and interval move, evidence has bet. Whether any moved.
+
+        Weighted labels stand for those that are to come: more of them would count twice.
+        """
+        if self.context.unlabelled == "ipw":
+            return False
+        changes: dict[int, Ints] = {}
+        for name, row in slices.items():
+            slot = self.slots.slot(name)
+            changes[slot] = changes.get(slot, 0) + row
+        return self.window.restate(pane, changes)
+
     def make_alarms(self) -> Alarms:
         """Return what turns evidence into alarms."""
         return Alarms(len(self.slots), self.bank, latched=self.context.slo.action_on_breach == "kill_switch")

@@ -58,6 +58,26 @@ class PaneWindow:
             old = self.held.popleft()
             self.sums[old.slots] -= old.cells
 
+    def restate(self, pane: int, changes: Mapping[int, Ints]) -> bool:
+        """Add what came later to a pane's counts, int64[cells] by slot, evidence as it was; return whether anything did.
+
+        What the window does not hold, or would fall below zero (its slot was another's then), stays as it was.
+        """
+        place = next((i for i, one in enumerate(self.held) if one.pane == pane), None)
+        if place is None:
+            return False
+        old = self.held[place]
+        cells, changed = old.cells.copy(), False
+        for row, slot in enumerate(old.slots.tolist()):
+            change = changes.get(slot)
+            if change is not None and (cells[row] + change >= 0).all():
+                cells[row] += change
+                self.sums[slot] += change
+                changed = True
+        self.held[place] = JudgedPane(pane, old.slots, cells, old.log_bad)
+        self._last = {}
+        return changed
+
     def forget(self, slot: int) -> None:
         """Drop all counts of one slot."""
         for place, old in enumerate(self.held):
