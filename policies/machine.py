@@ -28,8 +28,7 @@ Known = tuple[float, float | None, float | None, int, float | None]
 """What is known of one slot: value (NaN: none), the ends of its interval, events, label coverage."""
 
 
-PARTS = ("slots", "measure", "alarms", "window", "controls", "causes")
-"""What a machine is made of, each with a snapshot of its own."""
+PARTS = ("slots", "measure", "alarms", "window", "controls", "causes")  # each with a snapshot of its own
 
 
 class Machine:
@@ -77,17 +76,10 @@ class Machine:
         self.changes += self.alarms.step(pane, log_bad, nonempty, lambda slot: self.measure.log_good(told[slot]))
 
     def restate(self, pane: int, slices: Slices) -> bool:
-        """Take in what came of a pane after it was judged: value and interval move, evidence has bet. Whether any moved.
-
-        Weighted labels stand for those that are to come: more of them would count twice.
-        """
-        if self.context.unlabelled == "ipw":
+        """Take in what came of a pane after it was judged: value and interval move, evidence has bet. Whether any moved."""
+        if self.context.unlabelled == "ipw":  # a label stands for those to come: more of them would count twice
             return False
-        changes: dict[int, Ints] = {}
-        for name, row in slices.items():
-            slot = self.slots.slot(name)
-            changes[slot] = changes.get(slot, 0) + row
-        return self.window.restate(pane, changes)
+        return self.window.restate(pane, [(self.slots.slot(name), row) for name, row in slices.items()])
 
     def make_alarms(self) -> Alarms:
         """Return what turns evidence into alarms."""

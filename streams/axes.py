@@ -14,7 +14,7 @@ from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.said import Moment, Said
 from interlock.records import Control
-from interlock.streams.feed import Feed, Legend, Part, Rows, by_slice
+from interlock.streams.feed import Feed, Part, Rows, by_slice
 from interlock.streams.tally import COHORT, COUNT, NO_COHORT, PANE, VERSION, Ints, fewest
 from interlock.streams.voice import Voice
 
