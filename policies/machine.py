@@ -22,12 +22,9 @@ from interlock.records import Control, State, Verdict
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-Slices = Mapping[str, Ints]
-"""Counts of one pane by slice name, int64[width] each."""
+Slices = Mapping[str, Ints]  # counts of one pane by slice name, int64[width] each
 Known = tuple[float, float | None, float | None, int, float | None]
 """What is known of one slot: value (NaN: none), the ends of its interval, events, label coverage."""
-
-
 PARTS = ("slots", "measure", "alarms", "window", "controls", "causes")  # each with a snapshot of its own
 
 
@@ -99,11 +96,8 @@ class Machine:
 
     def pool_up(self, table: Ints) -> Ints:
         """Return a table int64[S, width] with the rows of pooled slots added to the pool."""
-        if not len(self.pooled):
-            return table
         moved = table.copy()
-        moved[POOL] += table[self.pooled].sum(axis=0)
-        moved[self.pooled] = 0
+        moved[POOL], moved[self.pooled] = table[POOL] + table[self.pooled].sum(axis=0), 0
         return moved
 
     def lead(self, version: str, pane: int) -> None:
