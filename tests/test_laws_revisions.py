@@ -105,7 +105,7 @@ def test_any_correction_delivered_twice_counts_once() -> None:
 def ledger(found: History) -> Counter[tuple[object, ...]]:
     """Return all counts of labels by cohort, series, version, slice and cell, whenever they arrived."""
     plan = make_plan(load_policy(POLICY.encode(), "laws.yaml"))
-    decoders = {
+    decoders: dict[str, Any] = {
         "predictions": prediction_decoder(Wanted(paths=plan.paths), SECRET),
         "outcomes": outcome_decoder(SECRET),
     }
