@@ -71,10 +71,10 @@ class PaneWindow:
             changes[slot] = changes[slot] + row if slot in changes else row
         old = self.held[place]
         cells, changed = old.cells.copy(), False
-        for row, slot in enumerate(old.slots.tolist()):
+        for at, slot in enumerate(old.slots.tolist()):
             change = changes.get(slot)
-            if change is not None and (cells[row] + change >= 0).all():
-                cells[row] += change
+            if change is not None and (cells[at] + change >= 0).all():
+                cells[at] += change
                 self.sums[slot] += change
                 changed = True
         self.held[place] = JudgedPane(pane, old.slots, cells, old.log_bad)

@@ -201,8 +201,12 @@ def test_a_revised_label_moves_the_value_and_is_counted(tmp_path: Path) -> None:
     again = [json.dumps(json.loads(line) | {"label": False, "revision": 1}) for line in flipped[:50]]
     (tmp_path / "b" / "o.jsonl").write_text("\n".join([*flipped, *again]) + "\n")
     (tmp_path / "b" / "policy.yaml").write_text(policy("brier"))
+    made = (tmp_path / "a" / "p.jsonl").read_text().splitlines()
+    last = json.loads(made[-1])
+    made.append(json.dumps(last | {"event_id": "last", "ts": last["ts"] + 45 * 60_000}))  # so that a verdict follows
+    (tmp_path / "b" / "p.jsonl").write_text("\n".join(made) + "\n")
     code, _, err = command(
-        *("replay", tmp_path / "b" / "policy.yaml", "--predictions", tmp_path / "a" / "p.jsonl"),
+        *("replay", tmp_path / "b" / "policy.yaml", "--predictions", tmp_path / "b" / "p.jsonl"),
         *("--outcomes", tmp_path / "b" / "o.jsonl", "--out", tmp_path / "b" / "out", "--no-clickhouse"),
     )
     ran = Ran(code, "", err, tmp_path / "b" / "out")
