@@ -1,0 +1,48 @@
+"""A run while it goes on: the cluster, the group, the producer, and what was done to them."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from benchmarks.chaos.cluster import Cluster
+from benchmarks.chaos.members import Group
+from benchmarks.chaos.sending import Sender
+
+LOOK = 0.05
+
+
+@dataclass
+class Field:
+    """What faults act on; `run` is the name under which the group's states are kept."""
+
+    cluster: Cluster
+    group: Group
+    sender: Sender
+    rng: np.random.Generator
+    prefix: str
+    group_name: str
+    partitions: int
+    run: str = ""
+    done: Counter[str] = field(default_factory=Counter)
+
+    def wait(self, seconds: float) -> None:
+        """Let the run go on for some seconds."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.group.tend()
+            time.sleep(min(LOOK, left))
+
+    def uniform(self, low: float, high: float) -> float:
+        """Return a number of seconds."""
+        return float(self.rng.uniform(low, high))
+
+    def note(self, name: str) -> None:
+        """Remember that something was done."""
+        self.done[name] += 1
+
+    @property
+    def kills(self) -> int:
+        """How often something was killed."""
+        return sum(count for name, count in self.done.items() if name in {"kill worker", "kill leader", "kill coordinator"})
