@@ -75,10 +75,12 @@ def run(cluster: Cluster, folder: Path, seed: int, kills: int) -> Report:
     name = Setup(load_policy(POLICY.encode(), "policy"), None, Layout(PARTITIONS)).run
     spawn = partial(interlock_group.worker, place.policy, cluster.bootstrap, prefix)
     with field(cluster, seed, (prefix, interlock_group.GROUP), spawn) as driven:
-        driven.run = name
+        driven.run, driven.tell = name, partial(print, flush=True)
         drive(driven, stream, Schedule(kills), interlock_group.rests)
         finish(driven, stream, partial(interlock_group.is_done, end=stream.end, ends=_ends(stream)))
+        driven.say("all is judged")
         driven.group.stop()
+        driven.say("all have stopped")
         cluster.until_whole()
     done = driven.done + _disturbances(stream)
     return Report(seed, done, driven.group.exits, judge(place, stream, name), time.monotonic() - began)

@@ -40,6 +40,7 @@ def drive(run: Field, stream: Stream, schedule: Schedule, rests: Callable[[Field
     """
     rounds = _parts(stream.packets, schedule.kills)
     run.group.fill()
+    run.say(f"{len(run.group.members)} members, {len(rounds)} rounds of {len(stream.packets)} messages")
     while rounds or run.kills < schedule.kills:
         if rounds:
             run.sender.send(rounds.pop(0), ROUND)
@@ -48,7 +49,7 @@ def drive(run: Field, stream: Stream, schedule: Schedule, rests: Callable[[Field
             _hit(run, schedule.others())
         run.sender.until_sent()
         if run.rng.random() < CALM:
-            until(lambda: rests(run), run, REST)
+            run.say(f"at rest: {until(lambda: rests(run), run, REST)}")
 
 
 def _parts(packets: Sequence[Packet], count: int) -> list[Sequence[Packet]]:
@@ -61,7 +62,9 @@ def _hit(run: Field, faults: Sequence[Fault]) -> None:
     weights = np.array([fault.weight for fault in faults])
     fault = faults[int(run.rng.choice(len(faults), p=weights / weights.sum()))]
     run.note(fault.name)
+    began = time.monotonic()
     fault.do(run)
+    run.say(f"{fault.name}: {time.monotonic() - began:.1f} s")
 
 
 def finish(run: Field, stream: Stream, is_done: Callable[[Field], bool]) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +27,8 @@ class Field:
     partitions: int
     run: str = ""
     done: Counter[str] = field(default_factory=Counter)
+    tell: Callable[[str], None] = lambda _: None
+    began: float = field(default_factory=time.monotonic)
 
     def wait(self, seconds: float) -> None:
         """Let the run go on for some seconds."""
@@ -33,6 +36,10 @@ class Field:
         while (left := end - time.monotonic()) > 0:
             self.group.tend()
             time.sleep(min(LOOK, left))
+
+    def say(self, what: str) -> None:
+        """Tell whoever watches."""
+        self.tell(f"{time.monotonic() - self.began:7.1f} s  {self.kills:3d} kills  {what}")
 
     def uniform(self, low: float, high: float) -> float:
         """Return a number of seconds."""

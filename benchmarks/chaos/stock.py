@@ -1,0 +1,2 @@
+"""to come"""
+def main(arguments): return 0
