@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.chaos import interlock_group
+from benchmarks.chaos.children import Child, Nursery
 from benchmarks.chaos.cluster import Cluster
 from benchmarks.chaos.driver import Schedule, drive, finish
 from benchmarks.chaos.field import Field
 from benchmarks.chaos.judging import INPUTS, Findings, Place, judge
-from benchmarks.chaos.members import Group, Member
+from benchmarks.chaos.members import Group
 from benchmarks.chaos.sending import Sender
 from benchmarks.chaos.stream import POLICY, Maker, Packet, Stream
 from interlock.policies.load import load_policy
@@ -52,7 +53,7 @@ def stream_of(seed: int, kills: int) -> Stream:
 
 
 @contextmanager
-def field(cluster: Cluster, seed: int, names: tuple[str, str], spawn: partial[Member]) -> Iterator[Field]:
+def field(cluster: Cluster, seed: int, names: tuple[str, str], spawn: partial[Child]) -> Iterator[Field]:
     """Yield a run that can be driven; `names` are the topics' prefix and the group's name. All ends with it."""
     rng = np.random.default_rng([seed, 1])
     sender, group = Sender(cluster.bootstrap, names[0]), Group(spawn, rng)
@@ -63,9 +64,10 @@ def field(cluster: Cluster, seed: int, names: tuple[str, str], spawn: partial[Me
         sender.close()
 
 
-def run(cluster: Cluster, folder: Path, seed: int, kills: int) -> Report:
+def run(under: tuple[Cluster, Nursery], folder: Path, seed: int, kills: int) -> Report:
     """Drive Interlock through so many kills, and judge what it left."""
-    began, stream, prefix = time.monotonic(), stream_of(seed, kills), f"chaos{seed}."
+    (cluster, nursery), began = under, time.monotonic()
+    stream, prefix = stream_of(seed, kills), f"chaos{seed}."
     folder.mkdir(parents=True)
     place = Place(cluster.bootstrap, prefix, PARTITIONS, folder)
     place.policy.write_text(POLICY, "utf-8")
@@ -73,7 +75,7 @@ def run(cluster: Cluster, folder: Path, seed: int, kills: int) -> Report:
     if lines := create(cluster.bootstrap, Topics(prefix, PARTITIONS, 1, 3)).differences:
         raise RuntimeError(lines)
     name = Setup(load_policy(POLICY.encode(), "policy"), None, Layout(PARTITIONS)).run
-    spawn = partial(interlock_group.worker, place.policy, cluster.bootstrap, prefix)
+    spawn = partial(interlock_group.worker, nursery, place)
     with field(cluster, seed, (prefix, interlock_group.GROUP), spawn) as driven:
         driven.run, driven.tell = name, partial(print, flush=True)
         drive(driven, stream, Schedule(kills), interlock_group.rests)

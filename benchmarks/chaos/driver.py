@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.chaos.faults import KILLS, OF_STATE, OTHERS, Fault
 from benchmarks.chaos.field import Field
+from benchmarks.chaos.members import USUAL
 from benchmarks.chaos.stream import Packet, Stream
 
 ROUND = 2.0
@@ -40,6 +41,7 @@ def drive(run: Field, stream: Stream, schedule: Schedule, rests: Callable[[Field
     """
     rounds = _parts(stream.packets, schedule.kills)
     run.group.fill()
+    until(lambda: len(run.group.awake()) == USUAL, run, REST)
     run.say(f"{len(run.group.members)} members, {len(rounds)} rounds of {len(stream.packets)} messages")
     while rounds or run.kills < schedule.kills:
         if rounds:
@@ -73,7 +75,7 @@ def finish(run: Field, stream: Stream, is_done: Callable[[Field], bool]) -> None
     Raises:
         RuntimeError: it is not, for five minutes.
     """
-    run.group.tend_frozen()
+    run.group.thaw()
     run.cluster.until_whole()
     run.group.fill(2)
     run.sender.send(stream.flush, 0.1)

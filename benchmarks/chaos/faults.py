@@ -25,16 +25,15 @@ class Fault(NamedTuple):
 
 def kill_worker(run: Field) -> None:
     """SIGKILL a worker; another one comes at once, or a little later."""
+    run.until_ready()
     run.group.kill()
     run.wait(run.uniform(0, 1))
-    if run.group.members:
-        run.group.fill(len(run.group.members) + 1)
-    run.group.fill(FEWEST)
+    run.group.fill()
 
 
 def kill_all(run: Field) -> None:
     """SIGKILL every worker in the same moment, as a machine would that goes down."""
-    run.group.tend_frozen()
+    run.group.thaw()
     count = len(run.group.members)
     while run.group.members:
         run.group.kill()
@@ -84,12 +83,13 @@ def join(run: Field) -> None:
 
 def leave(run: Field) -> None:
     """SIGTERM a worker."""
-    if len(run.group.members) > FEWEST:
+    if len(run.group.awake()) > FEWEST:
         run.group.leave()
 
 
 def corrupt_checkpoint(run: Field) -> None:
     """Kill a worker, and damage the newest state of a shard or judge before others read it."""
+    run.until_ready()
     run.group.kill()
     run.note("kill worker")
     found = Found()
@@ -100,7 +100,7 @@ def corrupt_checkpoint(run: Field) -> None:
     saved = found.furthest(owner)
     if saved is not None:
         _damage(run, owner, saved)
-    run.group.fill(len(run.group.members) + 1)
+    run.group.fill()
 
 
 def _damage(run: Field, owner: Owner, saved: Saved) -> None:
@@ -117,9 +117,9 @@ def _damage(run: Field, owner: Owner, saved: Saved) -> None:
 
 
 KILLS = (
-    Fault("kill worker", 0.7, kill_worker),
-    Fault("kill leader", 0.15, kill_leader),
-    Fault("kill coordinator", 0.15, kill_coordinator),
+    Fault("kill worker", 0.8, kill_worker),
+    Fault("kill leader", 0.1, kill_leader),
+    Fault("kill coordinator", 0.1, kill_coordinator),
 )
 """One of them in every round."""
 

@@ -12,6 +12,8 @@ from benchmarks.chaos.members import Group
 from benchmarks.chaos.sending import Sender
 
 LOOK = 0.05
+READY = 60.0
+"""Seconds in which a member should be ready; after them one is hit that is not."""
 
 
 @dataclass
@@ -36,6 +38,12 @@ class Field:
         while (left := end - time.monotonic()) > 0:
             self.group.tend()
             time.sleep(min(LOOK, left))
+
+    def until_ready(self) -> None:
+        """Wait until a member is ready to be hit."""
+        end = time.monotonic() + READY
+        while not self.group.awake() and time.monotonic() < end:
+            self.wait(LOOK)
 
     def say(self, what: str) -> None:
         """Tell whoever watches."""

@@ -1,12 +1,10 @@
 """Interlock under test: real workers in one group, and when they have come to rest and to the end."""
 
-from pathlib import Path
 from typing import Any
 
+from benchmarks.chaos.children import Child, Nursery
 from benchmarks.chaos.field import Field
-from benchmarks.chaos.judging import INPUTS
-from benchmarks.chaos.members import Member, pid
-from tests.living import Running
+from benchmarks.chaos.judging import INPUTS, Place
 
 OPTIONS = ("--session-timeout", "3", "--checkpoint-every", "0.3", "--idle-after", "3600")
 """Sources of a run are never idle: that would be an exception to law 3."""
@@ -14,16 +12,16 @@ OPTIONS = ("--session-timeout", "3", "--checkpoint-every", "0.3", "--idle-after"
 GROUP = "interlock-m"
 
 
-def worker(policy: Path, bootstrap: str, prefix: str) -> Running:
+def worker(nursery: Nursery, place: Place) -> Child:
     """Return a worker that is not started yet."""
-    return Running(policy, bootstrap, prefix, OPTIONS, {})
+    where = ("--bootstrap", place.bootstrap, "--prefix", place.prefix, "--listen", "127.0.0.1:0")
+    return Child(nursery, "interlock", ("worker", str(place.policy), *where, *OPTIONS), place.folder)
 
 
 def states(run: Field, kind: str) -> dict[str, dict[str, Any]]:
     """Return what owners say of their shards or judges: of several, the one of the latest generation."""
     found: dict[str, tuple[int, dict[str, Any]]] = {}
-    awake: list[Member] = [member for member in run.group.members if pid(member) not in run.group.frozen]
-    for member in awake:
+    for member in run.group.awake():
         status = member.status()
         for number, state in status.get(kind, {}).items():
             if number not in found or found[number][0] < status["generation"]:

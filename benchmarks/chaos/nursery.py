@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,16 +18,20 @@ from typing import Any
 PR_SET_PDEATHSIG = 1
 
 
-def programs() -> Mapping[str, Callable[[Sequence[str]], int]]:
+def programs() -> Mapping[str, Callable[[Sequence[str]], None]]:
     """Return what can be run, loaded."""
-    import interlock.commands.worker_run  # noqa: F401, PLC0415 - not before the threads of its libraries are limited
-    from benchmarks.chaos import stock  # noqa: PLC0415
-    from interlock.__main__ import _run  # noqa: PLC0415
+    import interlock.commands.worker_run  # noqa: F401, PLC0415 - the worker's own command loads it late
+    from benchmarks.chaos import stock  # noqa: PLC0415 - it loads Faust
+    from interlock.commands.command_line import main as run  # noqa: PLC0415
 
-    return {"interlock": lambda arguments: _run([*arguments]), "stock": stock.main}
+    def interlock(arguments: Sequence[str]) -> None:
+        sys.argv = ["interlock", *arguments]
+        run()
+
+    return {"interlock": interlock, "stock": stock.main}
 
 
-def bear(work: Callable[[], int], folder: Path, name: str) -> int:
+def bear(work: Callable[[], None], folder: Path, name: str) -> int:
     """Fork a process that does some work, its output in files of a folder; return its id."""
     pid = os.fork()
     if pid:
@@ -40,7 +43,8 @@ def bear(work: Callable[[], int], folder: Path, name: str) -> int:
         for number, kind in ((1, "out"), (2, "err")):
             os.dup2(os.open(folder / f"{name}.{kind}", os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        code = work()
+        work()
+        code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001 - it is the last that this process does
@@ -54,8 +58,6 @@ def bear(work: Callable[[], int], folder: Path, name: str) -> int:
 def main() -> None:
     """Serve until the input ends."""
     known, living = programs(), set[int]()
-    if len(os.listdir("/proc/self/task")) != threading.active_count():
-        sys.stderr.write("a library has started threads, which no fork would have\n")
     try:
         for line in sys.stdin:
             answer = _answer(json.loads(line), known, living)
@@ -66,7 +68,7 @@ def main() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _answer(asked: Sequence[Any], known: Mapping[str, Callable[[Sequence[str]], int]], living: set[int]) -> int:
+def _answer(asked: Sequence[Any], known: Mapping[str, Callable[[Sequence[str]], None]], living: set[int]) -> int:
     if len(asked) == 1:
         _, status = os.waitpid(asked[0], 0)
         living.discard(asked[0])
