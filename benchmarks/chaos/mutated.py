@@ -15,7 +15,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from kafka import KafkaConsumer, TopicPartition
 
-from benchmarks.chaos.mutating import TOPICS, Mutant, Mutator, clean
+from benchmarks.chaos.mutating import TOPICS, Mutant, Mutator
 from benchmarks.chaos.stream import POLICY
 from interlock.policies.load import load_policy
 from interlock.streams.batch import Message
@@ -56,7 +56,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Compared:
-    """Good messages and as many mutated ones through workers of their own."""
+    """Messages as they were and mutated, through workers of their own."""
 
     good: Taken
     mutated: Taken
@@ -76,7 +76,7 @@ def compare(bootstrap: str, folder: Path, seed: int, count: int) -> Compared:
     """Send good and mutated messages through a worker each."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy.yaml").write_text(POLICY, "utf-8")
-    good = take(bootstrap, folder / "policy.yaml", f"good{seed}.", clean(count))
+    good = take(bootstrap, folder / "policy.yaml", f"good{seed}.", Mutator(seed).good(count))
     return Compared(good, take(bootstrap, folder / "policy.yaml", f"mutated{seed}.", Mutator(seed).mutants(count)))
 
 

@@ -14,6 +14,9 @@ from interlock.protocol import ARROW, CONTENT_TYPE, JSON
 TOPICS = ("predictions", "outcomes", "abuse")
 START, EVERY = 1_700_000_000_000, 100
 
+SHARES, FRAME = (0.4, 0.3, 0.2, 0.05, 0.05), 4
+"""How often bytes, a value, a field, the type, or the bytes of a frame of Arrow are wrong; which of them is the frame."""
+
 Headers = Sequence[tuple[str, bytes]]
 
 
@@ -52,13 +55,6 @@ def text(made: Mapping[str, Any]) -> bytes:
     return json.dumps(made, separators=(",", ":")).encode()
 
 
-def clean(count: int) -> Iterator[Mutant]:
-    """Yield good messages, an event each: ten predictions, nine outcomes, one report in turn."""
-    for i in range(count):
-        topic = _topic(i)
-        yield Mutant(topic, text(event(topic, i)))
-
-
 def _topic(i: int) -> str:
     return TOPICS[0] if i % 20 < 10 else TOPICS[1] if i % 20 < 19 else TOPICS[2]
 
@@ -74,12 +70,21 @@ class Mutator:
         """Start."""
         self.rng = np.random.default_rng(self.seed)
 
+    def good(self, count: int) -> Iterator[Mutant]:
+        """Yield the messages before anything is done to them: one in twenty is a frame of Arrow."""
+        for i, way in enumerate(self._ways(count)):
+            made = event(_topic(i), i)
+            yield Mutant(_topic(i), _frame(made), is_frame=True) if way == FRAME else Mutant(_topic(i), text(made))
+
     def mutants(self, count: int) -> Iterator[Mutant]:
-        """Yield mutants of as many good messages."""
+        """Yield a mutant of each of them."""
         ways: Sequence[Callable[[str, int], Mutant]] = (self._bytes, self._value, self._field, self._typed, self._arrow)
-        chosen = self.rng.choice(len(ways), size=count, p=(0.4, 0.3, 0.2, 0.05, 0.05))
-        for i, way in enumerate(chosen.tolist()):
+        for i, way in enumerate(self._ways(count)):
             yield ways[way](_topic(i), i)
+
+    def _ways(self, count: int) -> list[int]:
+        chosen: list[int] = np.random.default_rng([self.seed, count]).choice(5, count, p=SHARES).tolist()
+        return chosen
 
     def _int(self, below: int) -> int:
         return int(self.rng.integers(below))
