@@ -25,6 +25,9 @@ FINDING, WRONG_USE, UNREACHABLE, BUG, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 70, 13
 SEVERAL = ("--predictions", "--outcomes", "--abuse")
 """Options that take several files, `--predictions a b c`, as a shell's glob writes them."""
 
+OPTIONAL, TOPIC = "--dead-letters", "-"
+"""An option whose value may be left out, and what it means then: their topic."""
+
 POLICY = (".yaml", ".yml")
 """Endings of policy files, which are never files of events: such a file after `--predictions a b` is the policy."""
 
@@ -104,6 +107,10 @@ def spread(arguments: Sequence[str]) -> list[str]:
     spread_out: list[str] = []
     option, first = "", False  # the list that we are in, and whether its first file is still to come
     for i, argument in enumerate(arguments):
+        if argument == OPTIONAL and _ends(arguments[i + 1 :]):
+            spread_out.append(f"{OPTIONAL}={TOPIC}")
+            option = ""
+            continue
         if argument == "--":
             return [*spread_out, *arguments[i:]]
         if argument.startswith("-") and argument != "-":
@@ -117,6 +124,11 @@ def spread(arguments: Sequence[str]) -> list[str]:
             option = ""
         spread_out.append(argument)
     return spread_out
+
+
+def _ends(rest: Sequence[str]) -> bool:
+    """Return whether an option has no value: none follows, or what follows is another option or the policy."""
+    return not rest or (rest[0].startswith("-") and rest[0] != TOPIC) or rest[0].endswith(POLICY)
 
 
 def _usage(error: Exception) -> str:
