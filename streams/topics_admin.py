@@ -2,10 +2,10 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NodeNotReadyError, for_code
@@ -20,10 +20,15 @@ PAUSES = (0.0, 1.5, 2.5)
 FIRST_ANSWER, PATIENCE = 5_000, 10_000
 """Milliseconds for the first answer of a broker that listens, and for a request."""
 
+FAILOVER, AGAIN = 15.0, 0.5
+"""Seconds in which a cluster has noticed that a broker has died, and between two attempts until then."""
+
 ALREADY_THERE = 36
 """Kafka's code for a topic that another process has created since we looked."""
 
 _NO_ANSWER = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError)
+T = TypeVar("T")
+
 _LEGAL = re.compile(r"[A-Za-z0-9._-]{0,200}")
 
 
@@ -54,26 +59,50 @@ def create(bootstrap: str, layout: Layout) -> Outcome:
         Unreachable: No broker answers at `bootstrap` (`host:port`, several by commas).
         UserError: A broker refuses, or an argument is malformed.
     """
-    with _admin(bootstrap, layout.prefix) as admin:
+
+    def work(admin: KafkaAdminClient) -> Outcome:
         there = _partitions(admin)
         wanted = specs(layout, there)
         missing = [spec for spec in wanted.values() if spec.topic not in there]
         _create(admin, missing, layout.replication)
-        lines = _verify(admin, wanted, bootstrap)
-    return Outcome(tuple(spec.topic for spec in missing), tuple(lines))
+        return Outcome(tuple(spec.topic for spec in missing), tuple(_verify(admin, wanted, bootstrap)))
+
+    return _done(work, bootstrap, layout.prefix)
 
 
 def verify(bootstrap: str, layout: Layout = Layout()) -> list[str]:  # noqa: B008 - it is frozen
     """Return how the topics differ from what they must be, a line each; nothing is changed. Raises as `create`."""
-    with _admin(bootstrap, layout.prefix) as admin:
-        return _verify(admin, specs(layout, _partitions(admin)), bootstrap)
+    return _done(lambda admin: _verify(admin, specs(layout, _partitions(admin)), bootstrap), bootstrap, layout.prefix)
 
 
 def partitions_of(bootstrap: str, prefix: str = "") -> dict[str, int]:
     """Return the number of partitions of every topic that exists, by full name. Raises as `create`."""
-    with _admin(bootstrap, prefix) as admin:
-        wanted = specs(Layout(prefix), {})
-        return {topic: count for topic, count in _partitions(admin).items() if topic in wanted}
+    wanted = specs(Layout(prefix), {})
+    there = _done(_partitions, bootstrap, prefix)
+    return {topic: count for topic, count in there.items() if topic in wanted}
+
+
+def _done(work: Callable[[KafkaAdminClient], T], bootstrap: str, prefix: str) -> T:
+    """Return what is done with a client; done anew where one broker does not answer and others do.
+
+    Kafka's client goes to any broker that the cluster names, and for seconds that includes one that has just died.
+    """
+    deadline = time.monotonic() + FAILOVER
+    while True:
+        try:
+            with _admin(bootstrap, prefix) as admin:
+                return work(admin)
+        except Unreachable as error:
+            if not _others_may(error, bootstrap) or time.monotonic() > deadline:
+                raise
+        time.sleep(AGAIN)
+
+
+def _others_may(error: Unreachable, bootstrap: str) -> bool:
+    """Return whether another broker may answer than the one that did not."""
+    servers = _servers(bootstrap)
+    refused = isinstance(error.__cause__, KafkaConnectionError)
+    return (refused or len(servers) > 1) and any(connects(host, port) for host, port in servers)
 
 
 @contextmanager

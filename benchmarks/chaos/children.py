@@ -1,5 +1,6 @@
 """The driver's end of the nursery: processes that it bears, by their ids."""
 
+import itertools
 import json
 import os
 import signal
@@ -15,6 +16,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from interlock.commands.broker_process import Running
+
+NUMBERS = itertools.count(1)
+"""No two processes share the files of their output."""
 
 GRACE = 60.0
 """Seconds that a process has to stop before it is killed."""
@@ -71,7 +75,7 @@ class Child:
 
     def start(self) -> None:
         """Start it; it is ready later."""
-        self.name = f"{self.program}-{len(list(self.folder.glob(f'{self.program}-*.out')))}"
+        self.name = f"{self.program}-{next(NUMBERS)}"
         self.pid = self.nursery.ask(self.program, [*self.arguments], str(self.folder), self.name)
         self._held = Running(self.pid)
 
