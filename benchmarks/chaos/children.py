@@ -45,12 +45,13 @@ class Nursery:
 
     def ask(self, *what: Any) -> int:
         """Return the answer to a line."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        given, taken = self._process.stdin, self._process.stdout
+        if given is None or taken is None:
+            raise RuntimeError("it has no pipes")
         with self._one:
-            self._process.stdin.write(json.dumps(what) + "\n")
-            self._process.stdin.flush()
-            return int(self._process.stdout.readline())
+            given.write(json.dumps(what) + "\n")
+            given.flush()
+            return int(taken.readline())
 
     def __enter__(self) -> Self:
         return self

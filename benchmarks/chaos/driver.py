@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def drive(run: Field, stream: Stream, schedule: Schedule, rests: Callable[[Field
 
 def _parts(packets: Sequence[Packet], count: int) -> list[Sequence[Packet]]:
     edges = np.linspace(0, len(packets), count + 1).astype(int).tolist()
-    return [packets[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return [packets[a:b] for a, b in pairwise(edges) if b > a]
 
 
 def _hit(run: Field, faults: Sequence[Fault]) -> None:

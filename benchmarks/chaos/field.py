@@ -60,4 +60,6 @@ class Field:
     @property
     def kills(self) -> int:
         """How often something was killed."""
-        return sum(count for name, count in self.done.items() if name in {"kill worker", "kill leader", "kill coordinator"})
+        return sum(
+            count for name, count in self.done.items() if name in {"kill worker", "kill leader", "kill coordinator"}
+        )

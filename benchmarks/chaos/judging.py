@@ -58,7 +58,13 @@ class Findings:
     @property
     def wrong(self) -> int:
         """How many things are wrong, of any kind."""
-        return self.wrong_counts + self.wrong_verdicts + self.missing_controls + self.doubled_controls + self.wrong_controls
+        return (
+            self.wrong_counts
+            + self.wrong_verdicts
+            + self.missing_controls
+            + self.doubled_controls
+            + self.wrong_controls
+        )
 
     @property
     def held(self) -> bool:
@@ -166,9 +172,7 @@ def _letters(place: Place, stream: Stream, found: Findings) -> None:
     found.repeats += len(letters) - len(values)
 
 
-def _in_order(
-    some: Sequence[Any], topic: str, sent: Mapping[tuple[str, int], Sequence[Packet]]
-) -> Iterator[bytes]:
+def _in_order(some: Sequence[Any], topic: str, sent: Mapping[tuple[str, int], Sequence[Packet]]) -> Iterator[bytes]:
     """Yield a topic's lines, partitions merged by the event time that each has reached, with their append times."""
     queues = []
     for place in sorted({record.partition for record in some}):

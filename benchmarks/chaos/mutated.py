@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from kafka import KafkaConsumer, TopicPartition
@@ -140,7 +139,8 @@ def _has_read(worker: Running, messages: Counter[str]) -> bool:
 
 def processor_seconds(worker: Running) -> float:
     """Return what a worker's threads have taken so far; Linux tells it in ticks."""
-    assert worker.process is not None
+    if worker.process is None:
+        raise RuntimeError("it does not run")
     words = Path(f"/proc/{worker.process.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 

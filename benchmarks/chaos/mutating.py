@@ -47,7 +47,12 @@ def event(topic: str, i: int) -> dict[str, Any]:
     made |= {"model": "m", "model_version": "1", "segment": {"tenant": ("north", "south", "west")[i % 3]}}
     if topic == "abuse":
         return made | {"category": "spam"}
-    return made | {"score": 0.75, "ood_score": 0.1, "decision": "pay", "features": {"amount": float(i % 100), "code": "a"}}
+    return made | {
+        "score": 0.75,
+        "ood_score": 0.1,
+        "decision": "pay",
+        "features": {"amount": float(i % 100), "code": "a"},
+    }
 
 
 def text(made: Mapping[str, Any]) -> bytes:
@@ -96,25 +101,18 @@ class Mutator:
     def _bent(self, value: bytes) -> bytes:
         at, to = sorted((self._int(len(value) + 1), self._int(len(value) + 1)))
         junk = self.rng.bytes(1 + self._int(8))
-        match self._int(9):
-            case 0:
-                return value[:at]
-            case 1:
-                return value[:at] + value[to:]
-            case 2:
-                return value[:to] + value[at:]
-            case 3:
-                return value[:at] + junk + value[at:]
-            case 4:
-                return junk * (1 + self._int(50))
-            case 5:
-                return value.decode().encode("utf-16")
-            case 6:
-                return b"\xef\xbb\xbf" + value
-            case 7:
-                return value + value
-            case _:
-                return self._flipped(value)
+        made = (
+            value[:at],
+            value[:at] + value[to:],
+            value[:to] + value[at:],
+            value[:at] + junk + value[at:],
+            junk * (1 + self._int(50)),
+            value.decode().encode("utf-16"),
+            b"\xef\xbb\xbf" + value,
+            value + value,
+            self._flipped(value),
+        )
+        return made[self._int(len(made))]
 
     def _flipped(self, value: bytes) -> bytes:
         made = bytearray(value)

@@ -20,7 +20,7 @@ PR_SET_PDEATHSIG = 1
 
 def programs() -> Mapping[str, Callable[[Sequence[str]], None]]:
     """Return what can be run, loaded."""
-    import interlock.commands.worker_run  # noqa: F401, PLC0415 - the worker's own command loads it late
+    import interlock.commands.worker_run  # noqa: PLC0415 - the worker's own command loads it late
     from benchmarks.chaos import stock  # noqa: PLC0415 - it loads Faust
     from interlock.commands.command_line import main as run  # noqa: PLC0415
 

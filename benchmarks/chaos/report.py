@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from benchmarks.chaos.campaign import Report
+from benchmarks.chaos.mutated import Compared
 
 KILLS = ("kill worker", "kill leader", "kill coordinator")
 
@@ -53,3 +54,25 @@ def said(reports: Sequence[Report]) -> str:
     made = [f"seed {report.seed}: {line}" for report in reports for line in report.findings.said]
     ends = [f"seed {r.seed}: {count} x a worker {how}" for r in reports for how, count in r.exits.items()]
     return "\n".join([*made, *ends])
+
+
+def short_table(reports: Sequence[Report]) -> str:
+    """Return what was lost and doubled of what only counts."""
+    found = [(one, one.findings) for one in reports]
+    rows = [[one.seed, one.kills, f.events, f.lost, f.doubled, round(one.seconds)] for one, f in found]
+    head = ("seed", "kills", "events", "lost", "doubled", "seconds")
+    return "\n".join(lines(head, [[*map(str, row)] for row in rows])) + "\n"
+
+
+def compared(seed: int, found: Compared) -> str:
+    """Return what became of mutated messages, and of what they were before."""
+    head = ("seed", "messages", "events", "counted", "dead letters", "unaccounted", "exit code", "CPU µs a message")
+    rows = []
+    for name, one in ((f"{seed}, as they were", found.good), (f"{seed}, mutated", found.mutated)):
+        dead = one.counters["dead_letters"]
+        cost = f"{1e6 * one.processor / one.messages:.0f}"
+        numbers = (one.messages, one.events, one.events - dead, dead, one.unaccounted, one.exit_code, cost)
+        rows.append([name, *map(str, numbers)])
+    reasons = ", ".join(f"{name} {count}" for name, count in found.mutated.letters.most_common())
+    ratio = f"Speed on mutated messages beside that on those they were: {found.ratio:.2f} (a fifth is asked for)."
+    return "\n".join([*lines(head, rows), "", ratio, f"Dead letters: {reasons}."]) + "\n"

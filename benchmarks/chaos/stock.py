@@ -28,8 +28,9 @@ async def _run(bootstrap: str, prefix: str) -> None:
     app.finalize()
     await app.start()
     print("stock", flush=True)
+    waits = asyncio.create_task(stop.wait())
     while not (stop.is_set() or app.crashed or app.should_stop):
-        await asyncio.sleep(0.1)
+        await asyncio.wait({waits}, timeout=0.1)
     crashed = app.crashed
     await app.stop()
     raise SystemExit(int(crashed))
@@ -58,7 +59,12 @@ def build(bootstrap: str, prefix: str) -> Any:
         value_type=int,
         partitions=4,
         changelog_topic=app.topic(
-            prefix + CHANGELOG, key_type=str, value_type=int, key_serializer="json", value_serializer="json", partitions=4
+            prefix + CHANGELOG,
+            key_type=str,
+            value_type=int,
+            key_serializer="json",
+            value_serializer="json",
+            partitions=4,
         ),
     )
 
