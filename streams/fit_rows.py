@@ -50,7 +50,7 @@ class Rows:
     `key` uint64[n]; `ts` int64[n] ms; `p` int64[n] in units of 2**-32, -1 without; `model`, `version` codes int64[n] of
     `names`; `y` int8[n]: 1, 0, or -1 without label; `age` int64[n]: ms to the first label, -1 without. `abstained` bool[n]:
     without an answer; `embeddings`: of a sample of all rows; `said` and `meant`: the classes of predictions and of labels, none where there is none;
-    `prediction`: what the model said, whatever its kind.
+    `prediction`: what the model said, whatever its kind; `scored` bool[n]: p is the score, not the likeliest class's.
     """
 
     key: NDArray[np.uint64]
@@ -67,6 +67,7 @@ class Rows:
     meant: Classes
     embeddings: Embeddings
     prediction: FeatureRows
+    scored: NDArray[np.bool_]
 
     def of_model(self, name: str) -> "Rows":
         """Return the rows of one model."""
@@ -79,7 +80,7 @@ class Rows:
         return Rows(
             self.key[rows], self.ts[rows], self.p[rows], self.model[rows], self.version[rows], self.names,
             features, self.y[rows], self.age[rows], self.abstained[rows], _of(self.said, rows), _of(self.meant, rows), self.embeddings,
-            self.prediction.take(rows),
+            self.prediction.take(rows), self.scored[rows],
         )  # fmt: skip
 
 
@@ -108,6 +109,10 @@ class FeatureGatherer:
         return rows
 
 
+Answers = tuple[NDArray[np.bool_], NDArray[np.int8], NDArray[np.uint64], NDArray[np.bool_]]
+"""Of n predictions: without an answer; the sign and the name of the class that they say; whether they have a score."""
+
+
 class RowGatherer:
     """Takes decoded predictions and outcomes, a chunk at a time; then says what rows they make."""
 
@@ -118,7 +123,7 @@ class RowGatherer:
         self._prediction = FeatureGatherer()
         self._hash, self._names = IdHash(_ID_KEY), Interned()
         self._predictions: list[tuple[NDArray[np.uint64], Ints, Ints, Ints, Ints]] = []
-        self._answers: list[tuple[NDArray[np.bool_], NDArray[np.int8], NDArray[np.uint64]]] = []
+        self._answers: list[Answers] = []
         self._outcomes: list[tuple[NDArray[np.uint64], Ints, Ints, Ints]] = []
         self._meant: list[tuple[NDArray[np.int8], NDArray[np.uint64]]] = []
 
@@ -131,7 +136,7 @@ class RowGatherer:
         self._predictions.append((self._key(batch.ids.texts), batch.ts, probabilities(batch), model, version))
         self._vectors.add(self._predictions[-1][0], batch.ts, batch.embedding)
         said = predicted(batch, POSITIVE, None)
-        self._answers.append((abstained(batch), said.positive, said.name))
+        self._answers.append((abstained(batch), said.positive, said.name, ~np.isnan(batch.score)))
         absent = missing_column(batch.rows())
         self._prediction.add(batch.columns.get("prediction", absent))
         for name, gatherer in self._features.items():
@@ -158,17 +163,17 @@ class RowGatherer:
         features = {name: f.gathered(order) for name, f in self._features.items()} if len(order) else {}
         prediction = self._prediction.gathered(order) if len(order) else NO_ROWS
         y, age, meant = self._labels(key.astype(np.uint64), ts)
-        abstained, positive, name = self._answered(order)
+        abstained, positive, name, scored = self._answered(order)
         return Rows(
             key.astype(np.uint64), ts, p, model, version, list(self._names), features, y, age,
-            abstained, Classes(positive, name), meant, self._vectors.gathered(), prediction,
+            abstained, Classes(positive, name), meant, self._vectors.gathered(), prediction, scored,
         )  # fmt: skip
 
-    def _answered(self, order: NDArray[np.intp]) -> tuple[NDArray[np.bool_], NDArray[np.int8], NDArray[np.uint64]]:
+    def _answered(self, order: NDArray[np.intp]) -> Answers:
         if not self._answers:
-            return np.zeros(0, np.bool_), np.zeros(0, np.int8), np.zeros(0, np.uint64)
-        abstained, positive, name = (np.concatenate(part)[order] for part in zip(*self._answers, strict=True))
-        return abstained, positive, name
+            return np.zeros(0, np.bool_), np.zeros(0, np.int8), np.zeros(0, np.uint64), np.zeros(0, np.bool_)
+        abstained, positive, name, scored = (np.concatenate(part)[order] for part in zip(*self._answers, strict=True))
+        return abstained, positive, name, scored
 
     def _labels(self, key: NDArray[np.uint64], ts: Ints) -> tuple[NDArray[np.int8], Ints, Classes]:
         """Return each prediction's label of highest revision, the age of its first one, and the class it means."""

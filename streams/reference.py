@@ -54,6 +54,7 @@ class Reference:
     `label_age` is None without outcomes. `warnings`: what the fit had to leave out or doubts. `ranges`: the least and the
     largest finite value of each number, over all rows; empty in a reference that was fitted before there were ranges.
     `drift`: the bins of the streams that drift watches; none in a reference that was fitted before there was drift.
+    `reliability` int64[64, 4]: how often what was stated came true, as `detectors/reliability.py` reads it; None likewise.
     `parts`: what the OOD score adds up beside surprisal; None in a reference that was fitted before there were prototypes.
     """
 
@@ -74,6 +75,7 @@ class Reference:
     parts: Parts | None = None
     delays: Delays | None = None
     drift: tuple[DriftStream, ...] = ()
+    reliability: NDArray[np.int64] | None = None
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -208,6 +210,7 @@ def _body(reference: Reference) -> Body:
         prototypes=reference_parts.written(reference.parts),
         delays=None if reference.delays is None else packed(reference.delays.table()),
         drift=reference_parts.written_drift(reference.drift),
+        reliability=None if reference.reliability is None else packed(reference.reliability),
     )
 
 
@@ -237,4 +240,5 @@ def _reference(body: Body) -> Reference:
         parts=reference_parts.read(body.prototypes),
         delays=None if body.delays is None else Delays.of(array(body.delays)),
         drift=reference_parts.read_drift(body.drift),
+        reliability=reference_parts.read_reliability(body.reliability),
     )

@@ -117,6 +117,7 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True):
     prototypes: OodPart | None = None
     delays: Packed | None = None
     drift: tuple[DriftPart, ...] | None = None
+    reliability: Packed | None = None
 
 
 def packed(values: NDArray[np.int64]) -> Packed:

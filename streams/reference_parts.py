@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from interlock.detectors.conformal import Scale
 from interlock.detectors.cycle import DAY, WEEK
 from interlock.detectors.drift import KNOWN, Bins, Hours
+from interlock.detectors.ece import BINS
 from interlock.detectors.ood import Parts, Space
 from interlock.detectors.prototypes import Prototypes
 from interlock.streams.drift_bins import DriftStream
-from interlock.streams.reference_file import DriftPart, HoursPart, OodPart, ScalePart, SpacePart, array, packed
+from interlock.streams.reference_file import DriftPart, HoursPart, OodPart, Packed, ScalePart, SpacePart, array, packed
 
 
 def written(parts: Parts | None) -> OodPart | None:
@@ -71,6 +73,20 @@ def read_drift(parts: Sequence[DriftPart] | None) -> tuple[DriftStream, ...]:
         ValueError: a stream's parts do not fit together.
     """
     return tuple(_stream(part) for part in parts or ())
+
+
+def read_reliability(part: Packed | None) -> NDArray[np.int64] | None:
+    """Return the reliability in a file.
+
+    Raises:
+        ValueError: its counts do not fit together.
+    """
+    if part is None:
+        return None
+    table = array(part)
+    if table.shape != (BINS, 4) or (table < 0).any() or (table[:, 1::2] > table[:, ::2]).any():
+        raise ValueError("damaged (the counts of the reliability do not fit together)")
+    return table
 
 
 def _stream(part: DriftPart) -> DriftStream:
