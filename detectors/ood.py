@@ -58,6 +58,10 @@ class Unsure:
     known: Mask
     oddity: Ints
 
+    def take(self, rows: Rows) -> "Unsure":
+        """Return these rows only."""
+        return Unsure(self.score, self.known[rows], self.oddity[rows])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Logits:
@@ -68,8 +72,8 @@ class Logits:
     weight: int
 
     def of(self, unsure: Unsure) -> Ints:
-        """Return what logits add to a score, int64[n] in 1/(SCALE WEIGHT) nat; nothing where they are not known."""
-        return np.where(unsure.known, self.scales[unsure.score].of(unsure.oddity) * self.weight, 0)
+        """Return what logits that are known add to a score, int64[n] in 1/(SCALE WEIGHT) nat."""
+        return self.scales[unsure.score].of(unsure.oddity) * self.weight
 
 
 @dataclass(frozen=True, slots=True, eq=False)

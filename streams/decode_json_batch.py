@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.columns import Column
+from interlock.streams import decode_vectors as vectors
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions, Wanted
 from interlock.streams.decode_columns import category_text, coded, column
 from interlock.streams.decode_dead import Faults
@@ -23,7 +24,6 @@ from interlock.streams.decode_json_columns import (
 )
 from interlock.streams.decode_json_read import MAX_REVISION, out_of_range, read_appended
 from interlock.streams.decode_json_shape import ABUSE, EMBEDDING, LOGITS, OUTCOME, PREDICTION, shape
-from interlock.streams import decode_vectors as vectors
 from interlock.streams.ids import IdHash
 from interlock.streams.vectors import Vectors
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.detectors.conformal import Calibration
+from interlock.detectors.logits import Score
 from interlock.detectors.ood import OodScorer, Parts
 from interlock.detectors.surprisal import SurprisalScorer, good_turing_upper
 from interlock.errors import UserError
@@ -54,6 +55,7 @@ class Reference:
     `label_age` is None without outcomes. `warnings`: what the fit had to leave out or doubts. `ranges`: the least and the
     largest finite value of each number, over all rows; empty in a reference that was fitted before there were ranges.
     `drift`: the bins of the streams that drift watches; none in a reference that was fitted before there was drift.
+    `logit_calibrations`: the scores of held-out rows with logits, by how these count; `calibration` has all rows', without.
     `parts`: what the OOD score adds up beside surprisal; None in a reference that was fitted before there were prototypes.
     """
 
@@ -74,6 +76,7 @@ class Reference:
     parts: Parts | None = None
     delays: Delays | None = None
     drift: tuple[DriftStream, ...] = ()
+    logit_calibrations: Mapping[Score, Calibration] = field(default_factory=dict)
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +97,11 @@ class Reference:
     def width(self) -> int:
         """The numbers of an embedding that can be scored; 0 if it knows none."""
         return 0 if self.parts is None else self.parts.width
+
+    @property
+    def classes(self) -> int:
+        """The logits of an event that can be scored; 0 if it knows none."""
+        return 0 if self.parts is None else self.parts.classes
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -122,13 +130,14 @@ class Reference:
             total += vocabulary.unseen_upper()
         return min(1.0, total)
 
-    def wanted(self, paths: Iterable[str]) -> Wanted:
-        """Return what a decoder must yield so that `scorer` can score, and the columns of `paths`."""
+    def wanted(self, paths: Iterable[str], logits: Score | None = None) -> Wanted:
+        """Return what a decoder must yield so that `ood` can score, logits too if asked, and the columns of `paths`."""
         codes = {
             name: {value: code for code, value in enumerate(vocabulary.values)}
             for name, vocabulary in self.vocabularies.items()
         }
-        return Wanted(self.numbers, codes, frozenset(paths), embedding=self.width > 0)
+        asked = logits is not None and self.classes > 0
+        return Wanted(self.numbers, codes, frozenset(paths), embedding=self.width > 0, logits=asked)
 
 
 def to_bytes(reference: Reference) -> bytes:
@@ -208,6 +217,8 @@ def _body(reference: Reference) -> Body:
         prototypes=reference_parts.written(reference.parts),
         delays=None if reference.delays is None else packed(reference.delays.table()),
         drift=reference_parts.written_drift(reference.drift),
+        logit_calibrations={name: packed(one.scores) for name, one in sorted(reference.logit_calibrations.items())}
+        or None,
     )
 
 
@@ -237,4 +248,5 @@ def _reference(body: Body) -> Reference:
         parts=reference_parts.read(body.prototypes),
         delays=None if body.delays is None else Delays.of(array(body.delays)),
         drift=reference_parts.read_drift(body.drift),
+        logit_calibrations={name: Calibration(array(one)) for name, one in (body.logit_calibrations or {}).items()},
     )

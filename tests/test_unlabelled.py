@@ -18,6 +18,7 @@ from interlock.streams.classes import Classes
 from interlock.streams.fit import learn
 from interlock.streams.fit_delays import learn_delays
 from interlock.streams.fit_rows import FeatureRows, Rows
+from interlock.streams.fit_logits import LogitRows
 from interlock.streams.fit_vectors import Embeddings
 from interlock.streams.ids import select
 from interlock.streams.reference import from_bytes, to_bytes
