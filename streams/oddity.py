@@ -40,7 +40,7 @@ class Oddity:
 
     def of(self, batch: Predictions) -> Odd:
         """Score n predictions."""
-        embedded, beside = self._beside(batch)
+        embedded, beside = self.beside(batch)
         sure = np.zeros(batch.rows(), np.bool_) if beside.logits is None else beside.logits.known
         told = ~absent(batch).all(axis=0) | (embedded & (self._reference.width > 0)) | sure
         return Odd(told, embedded, self._reference.ood.score(batch.numbers, batch.categories, beside), sure)
@@ -58,10 +58,11 @@ class Oddity:
 
     def worst(self, batch: Predictions, rows: NDArray[np.intp]) -> NDArray[np.int32]:
         """Return what made each of these rows odd, int32[len(rows)], as `OodScorer.reasons` numbers it."""
-        _, beside = self._beside(batch.take(rows))
+        _, beside = self.beside(batch.take(rows))
         return self._reference.ood.reasons(batch.numbers, batch.categories, rows, beside)
 
-    def _beside(self, batch: Predictions) -> tuple[Mask, Beside]:
+    def beside(self, batch: Predictions) -> tuple[Mask, Beside]:
+        """Return which rows have the embedding that is needed, bool[n], and what all have beside features."""
         known, embedding = embedded(batch, self._reference.width)
         return known, Beside(embedding, self._unsure(batch))
 
