@@ -33,11 +33,14 @@ def add_bins(into: OpenCounts, place: int, found: tuple[Codes | None, NDArray[np
     if codes is None or not rows.any():
         return
     width = len(codes) * BINS
-    streams = np.arange(len(codes), dtype=np.int64)[:, None] * BINS
-    packed = (groups.group[rows] * width + (streams + codes[:, rows])).reshape(-1)
-    cells, counts = _counted(packed, len(groups.keys[0]) * width)
-    group, cell = np.divmod(cells, width)
-    pane, version, slices = (key[group] for key in groups.keys)
+    group = groups.group
+    if not rows.all():
+        group, codes = group[rows], codes[:, rows]
+    packed = np.arange(len(codes), dtype=np.int64)[:, None] * BINS + group * width
+    packed += codes
+    cells, counts = _counted(packed.reshape(-1), len(groups.keys[0]) * width)
+    of, cell = np.divmod(cells, width)
+    pane, version, slices = (key[of] for key in groups.keys)
     into.add((pane, NO_COHORT, place, version, slices, cell + BINS_FROM), counts)
 
 

@@ -106,7 +106,7 @@ def texts_of_messages(messages: Sequence[Message], topic: str) -> Texts:
     values: list[bytes] = []
     counts: list[int] = []
     for message in messages:
-        found = _split(message)
+        found = split(message)
         values += found
         counts.append(len(found))
     offsets = np.array([message.offset for message in messages], dtype=np.int64)
@@ -116,7 +116,8 @@ def texts_of_messages(messages: Sequence[Message], topic: str) -> Texts:
     return Texts(values, Where(topic, np.repeat(offsets, counts), index.astype(np.int32), np.repeat(appended, counts)))
 
 
-def _split(message: Message) -> list[bytes]:
+def split(message: Message) -> list[bytes]:
+    """Return the JSON texts of the events in a message."""
     value = message.value
     if b"\n" not in value:
         return [value]

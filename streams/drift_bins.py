@@ -18,6 +18,9 @@ OTHERS = "(other known values)"
 
 Codes = NDArray[np.uint8]
 
+FEW = 256
+"""Numbers for which a binary search is cheaper than one comparison of all with every edge."""
+
 
 @dataclass(frozen=True)
 class DriftStream:
@@ -41,9 +44,11 @@ class DriftStream:
     def of_numbers(self, values: NDArray[np.float64]) -> Codes:
         """Return the bins of numbers float64[n], NaN where there is none: uint8[n]."""
         low, high = self.range or (-np.inf, np.inf)
-        codes = (np.searchsorted(np.array(self.edges), values) + KNOWN).astype(np.uint8)
-        codes[(values < low) | (values > high)] = NEW
-        codes[np.isnan(values)] = MISSING
+        codes = _below(self.edges, values)
+        inside = (values >= low) & (values <= high)
+        if not inside.all():
+            codes[~inside] = NEW
+            codes[np.isnan(values)] = MISSING
         return codes
 
     def of_vocabulary(self, known: Sequence[str]) -> Codes:
@@ -66,6 +71,21 @@ class DriftStream:
                 as_text = category_text(bool(value) if kind == BOOL else value)
                 codes[(column.kind == kind) & (column.number == value)] = known.get(as_text, NEW)
         return codes
+
+
+def _below(edges: Sequence[float], values: NDArray[np.float64]) -> Codes:
+    """Return KNOWN + how many edges each number is above.
+
+    A comparison is a few numbers an instruction; a search is a mispredicted branch or two a number, and five times as slow.
+    """
+    if len(values) < FEW:
+        return (np.searchsorted(np.array(edges), values) + KNOWN).astype(np.uint8)
+    codes = np.full(len(values), KNOWN, np.uint8)
+    above = np.empty(len(values), np.bool_)
+    for edge in edges:
+        np.greater(values, edge, out=above)
+        np.add(codes, above.view(np.uint8), out=codes)
+    return codes
 
 
 class Binner:

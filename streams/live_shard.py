@@ -12,6 +12,8 @@ from interlock.records import dead_letter_line
 from interlock.streams import wire
 from interlock.streams.batch import DeadLetter, Message
 from interlock.streams.decode import sniff
+from interlock.streams.decode_dead import Bad, letter
+from interlock.streams.decode_events import Event, event_of
 from interlock.streams.due import due_line
 from interlock.streams.live import Outgoing, Setup
 from interlock.streams.mapping import Mapping as FieldMap
@@ -48,6 +50,12 @@ RENAMED: Mapping[str, Callable[[FieldMap, bytes], bytes]] = {
 """How a message of each format comes into our names."""
 
 
+def _shown_as(told: DeadLetter, event: Event | None) -> DeadLetter:
+    if event is None:
+        return told
+    return letter(told.topic, (told.offset, told.index), Bad(told.reason, told.detail), event.shown)
+
+
 class LiveShard:
     """One source partition: state, and the offset of each topic up to which it is a function of the events."""
 
@@ -74,7 +82,7 @@ class LiveShard:
         output = Pipeline.intake(self.shard, batch)
         self.positions[topic], self.appended[topic] = fresh[-1].offset + 1, fresh[-1].appended
         self.shard.counters["dead_letters"] += len(dead)
-        return [*self._send(output), *map(self._dead, dead)]
+        return [*self._send(output), *map(self._dead, self._as_sent(topic, fresh, dead))]
 
     def patience(self, *, patient: bool) -> None:
         """Say whether outcomes may still come, so that predictions are kept for them however old they are."""
@@ -99,6 +107,13 @@ class LiveShard:
             return messages
         return [m._replace(value=RENAMED[sniff(m)](mapping, m.value)) for m in messages]
 
+    def _as_sent(self, topic: str, messages: Sequence[Message], dead: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
+        """Return dead letters that show events as they were sent, not as we renamed them: other names may mend them."""
+        if topic not in self.setup.mappings or not dead:
+            return dead
+        by_offset = {message.offset: message for message in messages}
+        return [_shown_as(one, event_of(by_offset[one.offset], one.index)) for one in dead]
+
     def _send(self, output: Output) -> Iterator[Outgoing]:
         run, judges = self.setup.run, self.setup.layout.judges
         for trigger in output.triggers:
@@ -122,6 +137,6 @@ class LiveShard:
     def _tally(self, record: bytes, judge: int) -> Outgoing:
         return Outgoing("tallies", record, str(self.number).encode(), judge)
 
-    def _dead(self, letter: DeadLetter) -> Outgoing:
-        key = f"{letter.topic}/{self.number}/{letter.offset}/{letter.index}"
-        return Outgoing("dead-letters", dead_letter_line(letter, self.number).rstrip(), key.encode())
+    def _dead(self, told: DeadLetter) -> Outgoing:
+        key = f"{told.topic}/{self.number}/{told.offset}/{told.index}"
+        return Outgoing("dead-letters", dead_letter_line(told, self.number).rstrip(), key.encode())

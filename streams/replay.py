@@ -3,6 +3,7 @@
 from collections import Counter as Counters
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,6 +43,8 @@ class Inputs:
     mapping: FieldMap | None = None
     secret: bytes = b""
     sort: bool = False
+    refed: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    """Files of events in our own names that come after those of their topic."""
 
 
 @dataclass(slots=True)
@@ -125,6 +128,11 @@ def replay(
             "policy": policy.digest,
             "reference": reference.id if reference else None,
             "files": {topic: [str(path) for path in paths] for topic, paths in inputs.files.items()},
+            **(
+                {"refed": {topic: [str(path) for path in paths] for topic, paths in inputs.refed.items()}}
+                if inputs.refed
+                else {}
+            ),
             "run_start": inputs.run_start,
             "closed_by_end_from": pipeline.closed_from,
             "counters": dict(sorted(summary.counters.items())),
@@ -150,5 +158,6 @@ def _feeds(plan: Plan, reference: Reference | None, inputs: Inputs) -> dict[str,
 
 
 def _feed(topic: Kind, inputs: Inputs, decode: Decoder[B]) -> Feed:
-    chunks = Reader(topic, inputs.run_start, inputs.mapping)(inputs.files.get(topic, ()))
+    given = Reader(topic, inputs.run_start, inputs.mapping)(inputs.files.get(topic, ()))
+    chunks = chain(given, Reader(topic, inputs.run_start)(inputs.refed.get(topic, ())))
     return in_order(chunks, decode) if inputs.sort else map(decode, chunks)

@@ -84,6 +84,7 @@ def _records(bootstrap: str, topic: str) -> Iterator[Any]:
             bootstrap_servers=bootstrap,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level="read_committed",
             bootstrap_timeout_ms=TIMEOUT,
             request_timeout_ms=TIMEOUT,
         )

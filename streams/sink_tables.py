@@ -23,6 +23,7 @@ from interlock.sinks.rows import (
     verdict_rows,
 )
 from interlock.streams import wire
+from interlock.streams.dead_letters import Letter
 from interlock.streams.junk import Junk, reason
 from interlock.streams.kafka_sink import Message
 from interlock.streams.outputs import tally_table
@@ -36,20 +37,6 @@ UNFIT = (ValueError, TypeError, OverflowError, IndexError, KeyError)
 """What reading a message, or making rows of it, raises when it is not what its topic holds."""
 
 Item = Any
-
-
-class LetterLine(msgspec.Struct, frozen=True):
-    """A dead letter as shards publish it: one JSON line."""
-
-    topic: str
-    partition: int
-    offset: int
-    index: int
-    reason: str
-    detail: str
-    raw: str
-    size: int
-    digest: str
 
 
 class TableTarget:
@@ -146,8 +133,8 @@ def _controls(message: Message) -> Iterable[Item]:
 def _letters(message: Message) -> Iterator[Item]:
     """Yield dead letters; they were read when their message was sent, by the shard of their partition."""
     for line in (message.value or b"").splitlines():
-        told = msgspec.structs.asdict(msgspec.json.decode(line, type=LetterLine))
-        yield LetterRow(at=message.ts, source=shard(told.pop("partition")), **told)
+        told = msgspec.structs.asdict(msgspec.json.decode(line, type=Letter))
+        yield LetterRow(at=message.ts, source=shard(int(told.pop("partition"))), **told)
 
 
 def _tallies(message: Message) -> Iterable[Item]:

@@ -202,6 +202,7 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             bootstrap_servers=driver.server_list(transport.url, transport.default_port),
             partition_assignment_strategy=[self._assignor],
             enable_auto_commit=False,
+            isolation_level="read_committed",  # events fed again come in transactions (streams/refeed.py)
             auto_offset_reset="earliest",  # "none" would raise before we seek; _bridges sees what retention took
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,

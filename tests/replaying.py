@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from interlock.__main__ import _run, spread
+from interlock.commands.command_line import _run, spread
 
 Event = dict[str, Any]
 

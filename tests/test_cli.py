@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.__main__ import app, spread
+from interlock.commands.command_line import app, spread
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "examples" / "quickstart"
@@ -127,7 +127,8 @@ def test_a_reader_that_goes_away_leaves_no_traceback() -> None:
 def test_ctrl_c_exits_130_without_a_traceback() -> None:
     script = """
 import os, signal, sys
-from interlock import __main__ as line
+from interlock.commands import command_line as line
+signal.signal(signal.SIGINT, signal.default_int_handler)
 line.app.command("wait")(lambda: os.kill(os.getpid(), signal.SIGINT))
 sys.argv = ["interlock", "wait"]
 line.main()
@@ -136,6 +137,26 @@ line.main()
 
     assert result.returncode == 130
     assert b"Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("loading", ["typer", "numpy", "msgspec", "pydantic", "interlock.commands.worker"])
+def test_ctrl_c_while_the_command_line_loads_is_one_line_and_exit_130(loading: str) -> None:
+    script = f"""
+import os, runpy, signal, sys
+
+class Interrupter:
+    def find_spec(self, name, *_):
+        if name == {loading!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupter())
+runpy.run_module("interlock", run_name="__main__")
+"""
+    command = [sys.executable, "-c", script, "version"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=60)
+
+    assert (result.returncode, result.stdout, result.stderr) == (130, b"", b"interrupted\n")
 
 
 def test_the_demo_outside_a_checkout_is_one_line(tmp_path: Path) -> None:

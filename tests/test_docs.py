@@ -7,7 +7,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from interlock.__main__ import app
+from interlock.commands.command_line import app
 from interlock.policies.model_slo import INDICATORS
 
 ROOT = Path(__file__).resolve().parents[1]

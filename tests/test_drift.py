@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from interlock.detectors.drift import BINS, MISSING, NEW, UNIT, Bins, Design, DriftDetector, alternatives, log_e
 from interlock.detectors.e_bh import e_bh
 from interlock.detectors.effect_sizes import effect_sizes
-from interlock.streams.drift_bins import OTHERS
+from interlock.streams.drift_bins import FEW, OTHERS
 from interlock.streams.fit_drift import category_stream, number_stream
 
 RNG = np.random.default_rng(3)
@@ -103,6 +103,20 @@ def test_a_number_falls_into_bins_of_about_equal_mass_and_two_of_its_own() -> No
     assert NORMAL.of_numbers(values).tolist()[:5] == [MISSING, NEW, NEW, NEW, NEW]
     assert max(NORMAL.bins.counts[2:]) - min(NORMAL.bins.counts[2:]) <= 2
     assert NORMAL.bins.counts[:2] == (0, 0)
+
+
+def test_the_bin_of_a_number_is_the_same_in_a_chunk_of_any_size() -> None:
+    rng = np.random.default_rng(7)
+    edges = np.array(NORMAL.edges)
+    ties = np.concatenate([edges, np.nextafter(edges, np.inf), np.nextafter(edges, -np.inf), NORMAL.range or ()])
+    special = np.concatenate([ties, [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e308, -1e308]])
+    values = rng.permutation(np.concatenate([special, rng.standard_normal(3 * FEW)]))
+
+    whole = NORMAL.of_numbers(values)
+
+    for size in (1, FEW // 7, FEW - 1, FEW, FEW + 1):
+        parts = [NORMAL.of_numbers(values[at : at + size]) for at in range(0, len(values), size)]
+        assert np.concatenate(parts).tolist() == whole.tolist()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from interlock.commands.inputs import read_mapping, read_policy
+from interlock.commands.refeed import Asked, feed_again, write_events
 from interlock.errors import UserError
 from interlock.policies.model import Policy
 from interlock.policies.plan import make_plan
@@ -22,8 +24,12 @@ SECRET = "INTERLOCK_AUDIT_SECRET"  # noqa: S105 - the name of the variable, not 
 
 
 def replay(  # noqa: PLR0913, PLR0917 - the options of a command
-    policy: Annotated[Path, typer.Argument(metavar="POLICY", help="Policy file.")],
-    predictions: Annotated[list[Path], typer.Option(metavar="FILE", help="Prediction events; one or more files.")],
+    policy: Annotated[
+        Path | None, typer.Argument(metavar="POLICY", help="Policy file; not with --dead-letters back to Kafka.")
+    ] = None,
+    predictions: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Prediction events; one or more files.")
+    ] = None,
     outcomes: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Outcomes; one or more files.")] = None,
     abuse: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Abuse reports; one or more files.")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the outputs.")] = Path("out/replay"),
@@ -35,15 +41,42 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
         typer.Option("--sort", help="Order each topic's events by ts, in memory; else files are read as they are."),
     ] = False,
     clickhouse: Annotated[bool, typer.Option(help="Also write a ClickHouse (chdb) directory.")] = True,
+    dead_letters: Annotated[
+        Path | None,
+        typer.Option(metavar="[FILE]", help="Feed dead letters again: of a file, or without FILE of their topic."),
+    ] = None,
+    bootstrap: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Kafka brokers that have the letters and their events.")
+    ] = None,
+    prefix: Annotated[str, typer.Option(metavar="TEXT", envvar="INTERLOCK_PREFIX", help="Prefix of all topics.")] = "",
+    send: Annotated[
+        bool, typer.Option("--send", help="Send them back to their topics; else it only says what it would do.")
+    ] = False,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Also send those that cannot be read yet, as they are.")
+    ] = False,
 ) -> None:
-    """Run history through a policy.
+    """Run history through a policy; or feed dead letters again.
 
-    It writes verdicts, controls, audits that are due and dead letters as JSON lines, and a ClickHouse (chdb) directory. Exit code 1 if anything breached, 4 if nothing did but something is unknown, else 0.
+    It writes verdicts, controls, audits that are due and dead letters as JSON lines, and a ClickHouse (chdb) directory. Exit code 1 if anything breached, 4 if nothing did but something is unknown, else 0. With --dead-letters and no POLICY, the events of dead letters go back to their topics in Kafka, each once however often it is repeated; exit code 1 if some could not.
 
     Example: interlock replay policy.yaml --predictions june/*.parquet
     """
-    files = {"predictions": predictions, "outcomes": outcomes or [], "abuse": abuse or []}
-    summary = run_files(policy, files, out, How(field_map, clickhouse, sort=sort))
+    letters = (
+        None
+        if dead_letters is None
+        else Asked(dead_letters, bootstrap, prefix, field_map, send, anyway, policy is None)
+    )
+    if policy is None:
+        feed_again(letters)
+        return
+    if send or anyway:
+        raise UserError("--send and --anyway bring dead letters back to Kafka, where no POLICY is given")
+    files = {"predictions": predictions or [], "outcomes": outcomes or [], "abuse": abuse or []}
+    if not any(files.values()) and letters is None:
+        raise UserError("what is to be replayed? Give --predictions, or --dead-letters")
+    refed = {} if letters is None else write_events(letters, read_policy(policy), out)
+    summary = run_files(policy, files, out, How(field_map, clickhouse, sort=sort, refed=refed))
     show(summary)
     console().print(f"Written: {_written(out, clickhouse)}", soft_wrap=True)
     raise typer.Exit(summary.exit_code())
@@ -61,6 +94,8 @@ class How:
     secret: bytes | None = None
     events: int | None = None
     sort: bool = False
+    refed: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    """Files of events in our names that come after those of their topic: dead letters that are fed again."""
 
 
 def run_files(policy: Path, files: dict[str, list[Path]], out: Path, how: How = How()) -> Summary:
@@ -72,7 +107,7 @@ def run_files(policy: Path, files: dict[str, list[Path]], out: Path, how: How = 
     missing = next((path for paths in files.values() for path in paths if not path.exists()), None)
     if missing is not None:
         raise UserError(f"{missing}: no such file")
-    inputs = Inputs(files, int(time.time() * 1000), mapping, secret, how.sort)  # noqa: TID251 - a driver: when the files were read
+    inputs = Inputs(files, int(time.time() * 1000), mapping, secret, how.sort, how.refed)  # noqa: TID251 - a driver: when the files were read
     with Outputs(out, make_plan(loaded), clickhouse=how.clickhouse) as outputs, _progress() as bar:
         task = bar.add_task("replaying", total=how.events)
         return run(loaded, reference, inputs, outputs, lambda events: bar.update(task, completed=events))
