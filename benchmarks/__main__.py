@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks import counting, drifting, fitting, judging, live, memory, replaying, scoring
+from benchmarks import counting, drifting, fitting, judging, live, live_more, memory, replaying, scoring
 from benchmarks.replaying import Speed
 from interlock.commands.broker import Broker
 from interlock.errors import Unreachable, UserError
@@ -26,8 +26,12 @@ QUICK = 6_000, 1, 8_000, 1
 DRIFT, DRIFT_QUICK = (10_000, 5), (50, 2)
 """Slices of 20 streams, ticks."""
 
-LIVE = live.Size(EVENTS, 5_000, 100, REPEATS)
-LIVE_QUICK = live.Size(QUICK[0], 200, 10, 1)
+LIVE = live.Size(EVENTS, 5_000, 100, 5)
+LIVE_QUICK = live.Size(QUICK[0], 200, 10, 1, peers=False)
+MORE = 1_200_000, 10_000_000, 5
+MORE_QUICK = 6_000, 8_000, 1
+QUICKLY = ("--session-timeout", "6")
+"""Events of a topic, events of the memory's run, runs."""
 
 
 def main(options: Collection[str]) -> None:
@@ -78,6 +82,24 @@ def print_live(size: live.Size) -> None:
             print(f"\n{'milliseconds':45}{'p50':>12}{'p99':>9}{'of':>6}")
             for delay in live.delays(broker, size, folder):
                 print(f"{delay.what:45}{delay.p50:12.1f}{delay.p99:9.1f}{delay.count:6}", flush=True)
+            print_more(broker.bootstrap, folder / "policy.yaml", MORE_QUICK if size is LIVE_QUICK else MORE)
+
+
+def print_more(bootstrap: str, policy: Path, size: tuple[int, int, int]) -> None:
+    """Print what more workers bring, how soon a killed one's work is caught up, and memory over hours of event time."""
+    events, many, rounds = size
+    print(f"\n{'frames, workers in a group':45}{'events/s':>12}{'of one':>9}")
+    rates = dict(live_more.scaling(policy, bootstrap, events, rounds))
+    for workers, rate in rates.items():
+        print(f"{f'workers: {workers}':45}{rate:12,.0f}{rate / rates[1]:9.2f}", flush=True)
+    print(f"\n{'killed in a backlog':45}{'events left':>12}{'seconds':>9}")
+    for number in range(rounds):
+        caught = live_more.killed(policy, bootstrap, f"killed-{number}.", events, QUICKLY if rounds == 1 else ())
+        print(f"{f'kill {number + 1}':45}{caught.left:12,}{caught.seconds:9.1f}", flush=True)
+    marks = "".join(f"{many * mark / live_more.MARKS / 1e6:>8.3g} M" for mark in range(1, live_more.MARKS + 1))
+    print(f"\n{'resident MB of a worker after events':45}{marks}")
+    sizes = live_more.resident(policy, bootstrap, "memory.", many)
+    print(f"{'frames':45}" + "".join(f"{one:>10.0f}" for one in sizes), flush=True)
 
 
 def machine() -> str:

@@ -12,7 +12,8 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks import live_latency, workload
+from benchmarks import live_latency, live_more, workload
+from benchmarks.apart import AbsentError
 from benchmarks.live_topics import FRAME, fill, frame_messages, json_messages, make_topics
 from benchmarks.live_worker import Taken, taken
 from interlock.commands.broker import Broker
@@ -28,18 +29,21 @@ SPACING = 12
 BARE, JSON = "JSON, bare aiokafka and decoding", "JSON, one event a message"
 FRAMES = f"Arrow, {FRAME} events a message"
 SPARSE = f"{FRAMES}, 500 in a pane"
+QUIX, BYTEWAX = "JSON, Quix Streams, decoded and counted", "JSON, Bytewax, decoded and counted"
+PEERS = {QUIX: "quixstreams", BYTEWAX: "bytewax"}
 STOCK, STOCK_DECODE = "JSON, stock Faust, same shards", "JSON, stock Faust, decoding alone"
 GUARDED, HOPPED = "never-event sent to guard's mode changed", "the same messages, two bare hops"
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much: events of JSON (frames get more), of them for stock Faust, never-events a round, rounds."""
+    """How much: events of JSON (frames get more), of them for stock Faust, never-events a round, rounds; with peers installed apart?"""
 
     events: int
     stock: int
     never: int
     rounds: int
+    peers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ def speeds(broker: Broker, size: Size, folder: Path) -> Iterator[Speed]:
     policy.write_text(workload.policy_text(reference="benchmark.ref"))
     rounds = [_round(broker.bootstrap, f"speed-{number}.", size, policy) for number in range(size.rounds)]
     for what in rounds[0]:
+        if any(what not in found for found in rounds):
+            continue
         yield Speed(
             what,
             median(1 / found[what].wall for found in rounds),
@@ -89,6 +95,11 @@ def _round(bootstrap: str, prefix: str, size: Size, policy: Path) -> dict[str, T
     fill(bootstrap, prefix + "predictions", json_messages(workload.predictions(events, spacing=SPACING)), PARTITIONS)
     found[BARE] = _each(_peer("live_bare", bootstrap, prefix + "predictions", PARTITIONS, events), events)
     found[JSON] = _each(taken(policy, bootstrap, prefix, (events, events)), events)
+    for what, name in PEERS.items() if size.peers else ():
+        try:
+            found[what] = _each(live_more.peer(name, bootstrap, prefix + "predictions", events), events)
+        except AbsentError as error:
+            print(f"{what}: {error}", file=sys.stderr)
     for what, work in ((STOCK, "shard"), (STOCK_DECODE, "decode")):
         found[what] = _each(_peer("live_stock", work, bootstrap, prefix, policy, stock), stock)
     for what, spacing in ((FRAMES, SPACING), (SPARSE, workload.SPACING)):

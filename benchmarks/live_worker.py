@@ -2,9 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from interlock.policies.load import load_policy
 from interlock.policies.plan import make_plan
@@ -30,11 +30,11 @@ def taken(policy: Path, bootstrap: str, prefix: str, load: tuple[int, int]) -> T
         RuntimeError: an event was not counted.
     """
     records, events = load
-    tick = make_plan(load_policy(policy.read_bytes(), str(policy))).tick
+    tick = tick_of(policy)
     with Running(policy, bootstrap, prefix, environment={}) as worker:
         wait(lambda: bool(worker.status().get("shards")), "the worker's partitions")
         start, before = time.perf_counter(), _processor_seconds(worker)
-        wait(lambda: _is_done(worker.status(), records, tick), "the end of the topic")
+        wait(lambda: is_done([worker], records, tick), "the end of the topic")
         found = Taken(time.perf_counter() - start, _processor_seconds(worker) - before)
         counted = sum(shard["counted"]["predictions"] for shard in worker.status()["shards"].values())
     if counted != events:
@@ -50,13 +50,24 @@ def _processor_seconds(worker: Running) -> float:
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _is_done(status: dict[str, Any], records: int, tick: int) -> bool:
-    """Return whether all records are read, and the judge has come as far as the slowest shard's watermark."""
-    shards = status.get("shards", {}).values()
+def is_done(group: Sequence[Running], records: int, tick: int) -> bool:
+    """Return whether all records are read, and every judge has come as far as the slowest shard's watermark."""
+    found = [worker.status() for worker in group]
+    shards = [shard for status in found for shard in status.get("shards", {}).values()]
     if sum(shard["positions"]["predictions"] for shard in shards) < records:
         return False
     closed = min(shard["watermarks"]["predictions"] for shard in shards) // tick * tick
-    return all((judge["judged"] or 0) >= closed for judge in status["judges"].values())
+    return all((judge["judged"] or 0) >= closed for status in found for judge in status["judges"].values())
+
+
+def positions(group: Sequence[Running]) -> int:
+    """Return how many records of predictions a group has read."""
+    return sum(s["positions"]["predictions"] for one in group for s in one.status().get("shards", {}).values())
+
+
+def tick_of(policy: Path) -> int:
+    """Return the tick (ms) of a policy."""
+    return make_plan(load_policy(policy.read_bytes(), str(policy))).tick
 
 
 def wait(look: Callable[[], bool], what: str) -> None:

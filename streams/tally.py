@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Any
 
@@ -148,7 +148,7 @@ def fewest(exemplars: Sequence[Exemplar]) -> tuple[Exemplar, ...]:
     """
     kept: list[Exemplar] = []
     room: dict[tuple[int, int, str, tuple[str, str], bool], int] = {}
-    for x in sorted({one for one in exemplars if not one.n} | set(_added(exemplars))):
+    for x in sorted([*{one for one in exemplars if not one.n}, *_added(exemplars)], key=plain_exemplar):
         place = (x.pane, x.series, x.slice, x.version, x.n > 0)
         room[place] = room.get(place, 0) + 1
         if room[place] <= (REASONS if x.n else EXEMPLARS):
@@ -158,12 +158,12 @@ def fewest(exemplars: Sequence[Exemplar]) -> tuple[Exemplar, ...]:
 
 def _added(exemplars: Sequence[Exemplar]) -> list[Exemplar]:
     """Return one count for each reason of a pane, series, version and slice."""
-    total: dict[Exemplar, int] = {}
+    total: dict[tuple[Any, ...], int] = {}
     for x in exemplars:
         if x.n:
-            alike = replace(x, n=0)
-            total[alike] = total.get(alike, 0) + x.n
-    return [replace(x, n=n) for x, n in total.items()]
+            *alike, n = plain_exemplar(x)
+            total[tuple(alike)] = total.get(tuple(alike), 0) + n
+    return [exemplar((*alike, n)) for alike, n in total.items()]
 
 
 def local_record(shard: int, chain: str, span: tuple[int, int], closed: OpenCounts, names: "CodeTables") -> TallyRecord:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import decode, live
+from benchmarks import decode, live, live_more
 from interlock.commands.broker_jars import jars, java
 from interlock.streams.batch import Lines
 from interlock.streams.decode import prediction_decoder
@@ -69,6 +69,8 @@ def test_the_live_benchmarks_print_a_complete_table() -> None:
     assert all(min(found) > 0 for found in rates.values())
     assert [rates[live.BARE][2], len(rates[live.FRAMES])] == [1.0, 2]
     assert all(0 < p50 <= p99 and count == 10 for p50, p99, count in delays.values())
+    assert all(len(figures(lines, row)) == 2 for row in ("workers: 1", "workers: 2", "kill 1"))
+    assert len(figures(lines, "frames")) == live_more.MARKS
 
 
 def test_the_bare_decoder_yields_the_columns_that_ours_yields() -> None:

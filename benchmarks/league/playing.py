@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from benchmarks.apart import AbsentError
 from benchmarks.league import oddities, ours, rivals, tasks, venvs
 from benchmarks.league.tasks import Size, Task
-from benchmarks.league.venvs import AbsentError
 
 Floats = np.ndarray
 

@@ -1,7 +1,6 @@
-"""Rivals that are installed apart: a venv each under build/league, made when it is asked for and an index answers."""
+"""Rivals that are installed apart, each in a venv of its own, and how they are asked."""
 
 import subprocess
-import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,16 +8,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from benchmarks.apart import AbsentError, python
+
 HERE = Path(__file__).resolve().parent
-BUILD = HERE.parents[1] / "build" / "league"
-INSTALL = 240
-"""Seconds that an installation may take."""
 
 Floats = np.ndarray
-
-
-class AbsentError(Exception):
-    """A rival that is not here, and why in a few words."""
 
 
 def apart(rival: str) -> str:
@@ -38,36 +32,19 @@ def pinned() -> list[str]:
     return found
 
 
-def python(package: str) -> Path:
-    """Return the interpreter of a package's venv; it is made if need be.
-
-    Raises:
-        AbsentError: the package cannot be installed, or not in time.
-    """
-    folder, pinned = BUILD / package, HERE / f"requirements-{package}.txt"
-    stamp = folder / "installed"
-    if not stamp.exists() or stamp.read_text() != pinned.read_text():
-        commands: tuple[list[str | Path], ...] = (
-            [sys.executable, "-m", "venv", "--clear", folder],
-            [folder / "bin" / "pip", "install", "-q", "-r", pinned],
-        )
-        try:
-            for command in commands:
-                subprocess.run(command, check=True, capture_output=True, timeout=INSTALL)
-        except subprocess.TimeoutExpired as error:
-            raise AbsentError(f"not installed within {INSTALL} s") from error
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise AbsentError("not installed: no package index answered, or it has no such version") from error
-        stamp.write_text(pinned.read_text())
-    return folder / "bin" / "python"
-
-
 def run(script: str, rival: str, data: Mapping[str, Floats], events: int) -> dict[str, Floats]:
     """Return what a rival says by a script here, in the venv of its package; raises as `python` does, and if it fails."""
     with TemporaryDirectory() as name:
         given, said = Path(name, "in.npz"), Path(name, "out.npz")
         np.savez(given, **data)  # type: ignore[arg-type]
-        command: list[str | Path] = [python(apart(rival)), HERE / script, rival, given, said, str(events)]
+        command: list[str | Path] = [
+            python(HERE / f"requirements-{apart(rival)}.txt"),
+            HERE / script,
+            rival,
+            given,
+            said,
+            str(events),
+        ]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             raise AbsentError("failed: " + (done.stderr.strip().splitlines() or ["without a word"])[-1])
