@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from interlock.detectors.drift import Bins
+from interlock.detectors.reliability import Reliability
 from interlock.policies.arrivals import CLASSES, Delays, Unlabelled
 from interlock.policies.controls import Owner, identity, scope_key
 from interlock.policies.model import Policy, Slo
@@ -20,7 +21,7 @@ BLOCKS = 24
 class Learned:
     """What a reference contributes: dispersions, ECE groups of 64 micro-bins, label age (ms), probabilities of audit.
 
-    `drift` are the streams that drift watches. `scores_ood` says whether OOD can be scored at all, by the reference or by the serving system's own score; `ranges`,
+    `drift` are the streams that drift watches, `reliability` how often what was stated came true. `scores_ood` says whether OOD can be scored at all, by the reference or by the serving system's own score; `ranges`,
     whether the reference knows ranges of numbers.
     """
 
@@ -33,6 +34,7 @@ class Learned:
     ranges: bool = False
     delays: Delays | None = None
     drift: tuple[Bins, ...] = ()
+    reliability: Reliability | None = None
 
 
 @dataclass(frozen=True)

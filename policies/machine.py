@@ -157,7 +157,7 @@ class Machine:
         if not self.controls.named(command):
             return []
         for slot in self.slots.taken():
-            if self._scope(self.slots.names[slot]) == command.scope:
+            if self.scope_of(self.slots.names[slot]) == command.scope:
                 self.changes = [change for change in self.changes if change.slot != slot]
                 if slot in self.alarms.engaged:
                     self.alarms.release(slot, pane)
@@ -171,7 +171,7 @@ class Machine:
         if scope["slice"] != self.pool:
             return by
         alone = [name for name, slot in self.slots.numbers.items() if slot not in self.pooled]
-        return by | {"apart": sorted(self._scope(name)["slice"] for name in alone)}
+        return by | {"apart": sorted(self.scope_of(name)["slice"] for name in alone)}
 
     def _say(self, verdict: Verdict, moved: list[Change], said: Said) -> None:
         said.verdicts.append(verdict)
@@ -222,7 +222,7 @@ class Machine:
     def _verdict(self, slot: int, moment: Moment, known: Known) -> Verdict:
         value, lower, upper, n, coverage = known
         context, width, state = self.context, self.context.pane_ms, self.shown[slot]
-        scope = self._scope(self.slots.names[slot])
+        scope = self.scope_of(self.slots.names[slot])
         end = (moment.judged + 1) * width
         return Verdict(
             verdict_id=context.verdict_id(scope, moment.pane),
@@ -243,7 +243,7 @@ class Machine:
             policy_digest=context.policy.digest,
         )
 
-    def _scope(self, name: str | None) -> dict[str, str]:
+    def scope_of(self, name: str | None) -> dict[str, str]:
         """Return the scope of a slice; the last ones are kept, since to write one takes as long as to judge it."""
         if name not in self._scopes:
             if len(self._scopes) > 2 * len(self.slots):
@@ -290,7 +290,7 @@ class Machine:
             last = self.slots.last[slot]
             quiet = last is None or moment.judged - last > self.context.window_panes
             if slot != POOL and quiet and slot not in self.alarms.engaged:
-                freed.append(self._scope(self.slots.names[slot]))
+                freed.append(self.scope_of(self.slots.names[slot]))
                 self.slots.free(slot)
                 self.alarms.drop(slot)
                 self.window.forget(slot)

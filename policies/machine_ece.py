@@ -45,7 +45,7 @@ class EceMachine(Machine):
         before = set(self.controls.engaged)
         said = super().conclude(moment)
         by_scope = {scope_key(verdict.scope): verdict for verdict in said.verdicts}
-        slots = {slot: by_scope.get(scope_key(self._scope(self.slots.names[slot]))) for slot in self.slots.taken()}
+        slots = {slot: by_scope.get(scope_key(self.scope_of(self.slots.names[slot]))) for slot in self.slots.taken()}
         said.controls += self.review(moment, {slot: one for slot, one in slots.items() if one}, before)
         said.controls += [one for scope in said.freed for one in self.unreview(scope, moment)]
         return said
@@ -57,7 +57,7 @@ class EceMachine(Machine):
             return []
         found = []
         for slot, verdict in verdicts.items():
-            scope = self._scope(self.slots.names[slot])
+            scope = self.scope_of(self.slots.names[slot])
             if scope_key(scope) in before & set(self.controls.engaged) and self._frozen.narrow(scope, self.row(slot)):
                 found.append(self.controls.update(scope, self._fewer(scope, verdict)))
         return found + self._stand(moment, verdicts, due=due)
@@ -105,7 +105,7 @@ class EceMachine(Machine):
 
     def _control(self, change: Change, verdict: Verdict) -> list[Control]:
         if change in (Change.ENGAGED, Change.ENGAGED_AGAIN):
-            names = {scope_key(self._scope(self.slots.names[slot])): slot for slot in self.slots.taken()}
+            names = {scope_key(self.scope_of(self.slots.names[slot])): slot for slot in self.slots.taken()}
             self.freeze(names[scope_key(verdict.scope)], verdict.scope)
         found = super()._control(change, verdict)
         if change is Change.RELEASED:
@@ -118,7 +118,7 @@ class EceMachine(Machine):
             return []
         found = []
         for slot in sorted({POOL, *verdicts}):
-            scope, verdict = self._scope(self.slots.names[slot]), verdicts.get(slot)
+            scope, verdict = self.scope_of(self.slots.names[slot]), verdicts.get(slot)
             if due:
                 self._standing.move(scope, self._sums(slot))
             ts = (moment.pane + 1) * self.context.pane_ms

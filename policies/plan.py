@@ -132,6 +132,9 @@ BINS_FROM = 2000
 Of `drift`: 18 * stream + bin, streams and bins as the reference numbers them; N counts the events.
 """
 
+INPUTS_FROM = 3000
+"""First cell, in the predictions chain, of what `policies/only_inputs.py` estimates performance from; of `drift` it is a bin."""
+
 
 def audit_cell(level: int, what: int) -> int:
     """Return the cell of `recall` that counts `what` (AUDITABLE…) of an audit level."""

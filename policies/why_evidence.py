@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from interlock.policies.only_inputs import KEY
 from interlock.policies.scalars import parse_duration
 from interlock.policies.why_case import Case, number
 from interlock.policies.why_drift import streams
@@ -95,6 +96,7 @@ def _lines(found: Evidence, case: Case) -> list[str]:
         *_variants(case.evidence),
         *_budget(case.evidence),
         _unlabelled(case.evidence),
+        _only_inputs(case),
         *streams(case.evidence),
         "" if "streams" in case.evidence else _strength(found, case.evidence.get("rule")),
         _worst(found, case),
@@ -173,6 +175,16 @@ def _unlabelled(told: Mapping[str, Any]) -> str:
     weight = number(told.get("weight_of_wrong"))
     beside = f"; a wrong prediction's label counts {shown(weight)} times a right one's" if weight else ""
     return f"{which}: were all of them right, the value were {shown(right)}, all wrong, {shown(wrong)}{beside}."
+
+
+def _only_inputs(case: Case) -> str:
+    """Return what the value would be if only the inputs had changed; no evidence, and no state, rests on it."""
+    told = case.evidence.get(KEY)
+    if not isinstance(told, Mapping) or number(told.get("value")) is None:
+        return ""
+    name = case.slo.resolved_indicator if case.slo else "the value"
+    by = f"from {many(told.get('n', 0), 'prediction')}; neither pages nor clears"
+    return f"If only the inputs had changed: {name} {shown(number(told['value']))} ({by})."
 
 
 def _strength(found: Evidence, rule: object) -> str:

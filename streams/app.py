@@ -17,6 +17,7 @@ from interlock.errors import Unreachable, UserError
 from interlock.protocol import INPUTS
 from interlock.streams.held import Place
 from interlock.streams.transport import broker_urls, chunk_of
+from interlock.streams.watchdog import Reading, Watchdog
 from interlock.streams.worker import Worker
 
 BUFFERED = 16
@@ -28,8 +29,8 @@ FETCHED = 2 << 20
 BEAT, SAVE = 1.0, 0.1
 """Seconds between signs of life, and between looks at which checkpoints are due."""
 
-RESTORE = 60.0
-"""Seconds that states may take to be read back."""
+REBALANCE, RESTORE = 60.0, 60.0
+"""Seconds that a group may take to share its partitions, and that states may take to be read back."""
 
 log = logging.getLogger("interlock.app")
 
@@ -55,7 +56,7 @@ def build(worker: Worker, group: Group) -> Any:
         key_serializer="raw",
         web_enabled=False,
         canonical_url=f"http://{uuid.uuid4()}",  # by this the assignor tells the workers of a host apart
-        table_standby_replicas=1,  # only with it does Faust use its assignor, which keeps a shard's topics together
+        table_standby_replicas=0,  # with standbys, 3 workers would share 4 shards as 2, 2 and 0; transport.py pins the assignor
         topic_allow_declare=False,
         topic_disable_leader=True,
         stream_buffer_maxsize=BUFFERED,
@@ -63,7 +64,7 @@ def build(worker: Worker, group: Group) -> Any:
         stream_wait_empty=False,
         broker_session_timeout=group.session,
         broker_heartbeat_interval=group.session / 5,
-        broker_rebalance_timeout=60.0,
+        broker_rebalance_timeout=REBALANCE,
         broker_request_timeout=RESTORE + 10,
         broker_commit_interval=1.0,
         consumer_metadata_max_age_ms=30_000,
@@ -185,8 +186,21 @@ def _place(tp: TP, prefix: str) -> Place:
     return Place(tp.topic.removeprefix(prefix), tp.partition)
 
 
-async def run(worker: Worker, group: Group, stop: asyncio.Event) -> None:
-    """Run a worker until `stop` is set.
+async def _tell(app: Any, worker: Worker, prefix: str, watchdog: Watchdog) -> None:
+    """Tell the watchdog how far all is read; that it does so is the loop's sign of life."""
+
+    def reached(place: Place, at: int) -> int | None:
+        found: int | None = app.consumer.reached(TP(prefix + place.topic, place.partition), at)
+        return found
+
+    reading = Reading(app, worker, reached, REBALANCE + RESTORE)
+    while True:
+        watchdog.tell(reading.reached())
+        await asyncio.sleep(BEAT)
+
+
+async def run(worker: Worker, group: Group, stop: asyncio.Event, watchdog: Watchdog) -> None:
+    """Run a worker until `stop` is set, or the watchdog ends the process.
 
     Raises:
         BaseException: what made the app crash.
@@ -195,6 +209,8 @@ async def run(worker: Worker, group: Group, stop: asyncio.Event) -> None:
     app.finalize()
     worker.start()
     waits = asyncio.create_task(stop.wait())
+    tells = asyncio.create_task(_tell(app, worker, group.prefix, watchdog))
+    watchdog.start()
     try:
         try:
             await app.start()
@@ -202,8 +218,12 @@ async def run(worker: Worker, group: Group, stop: asyncio.Event) -> None:
             rmtree(app.conf.datadir, ignore_errors=True)  # it is for tables, which we have not
         while not (stop.is_set() or app.crashed or app.should_stop):
             await asyncio.wait({waits}, timeout=0.1)
+            if tells.done():
+                tells.result()
     finally:
+        watchdog.stop()
         waits.cancel()
+        tells.cancel()
         crash, ended = app.crash_reason, not stop.is_set()
         await worker.stop()
         await app.stop()

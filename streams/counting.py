@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from interlock.columns import among
 from interlock.policies.expressions import FALSE, TRUE
+from interlock.policies.only_inputs import has_inputs
 from interlock.policies.plan import (
     AUDITABLE,
     DECIDED,
@@ -30,6 +31,7 @@ from interlock.streams import means, ratios, ratios_labelled
 from interlock.streams.batch import Predictions
 from interlock.streams.classes import Classes
 from interlock.streams.counting_bins import Groups, add_bins
+from interlock.streams.counting_inputs import Stated, count_inputs
 from interlock.streams.means import stated
 from interlock.streams.names import Names, slice_codes
 from interlock.streams.river import Rivers
@@ -84,9 +86,12 @@ class Counted:
 class Counter:
     """Counts chunks into one shard's open panes by a plan."""
 
-    def __init__(self, plan: Plan, levels: int, names: Names) -> None:
-        """Count for `plan`, with `levels` audit levels; slices get their codes from `names`."""
-        self._plan, self._levels, self._names = plan, levels, names
+    def __init__(self, plan: Plan, levels: int, names: Names, *, inputs: bool = False) -> None:
+        """Count for `plan`, with `levels` audit levels; slices get their codes from `names`.
+
+        `inputs`: also what performance is estimated from, which only a reference that knows calibration can read.
+        """
+        self._plan, self._levels, self._names, self._inputs = plan, levels, names, inputs
         self.rivers = Rivers(plan)
 
     def predictions(self, chunk: Chunk, into: OpenCounts) -> Counted:
@@ -142,6 +147,10 @@ class Counter:
         counted.inside[place] = due.counted
         for cell, rows in due.cells.items():
             self._count(into, place, at, rows, cell)
+        if self._inputs and has_inputs(series):
+            scored = ~np.isnan(chunk.batch.score)
+            stated = Stated(chunk.p, scored, chunk.scores.compared, chunk.classes)
+            count_inputs(into, (place, series), (stated, due.counted, at[1]), self._plan)
 
     def _mean(self, into: OpenCounts, place: int, at: tuple[Chunk, Groups], where: NDArray[np.int8]) -> None:
         chunk, groups = at

@@ -38,13 +38,13 @@ def add_bins(into: OpenCounts, place: int, found: tuple[Codes | None, NDArray[np
         group, codes = group[rows], codes[:, rows]
     packed = np.arange(len(codes), dtype=np.int64)[:, None] * BINS + group * width
     packed += codes
-    cells, counts = _counted(packed.reshape(-1), len(groups.keys[0]) * width)
+    cells, counts = cells_of(packed.reshape(-1), len(groups.keys[0]) * width)
     of, cell = np.divmod(cells, width)
     pane, version, slices = (key[of] for key in groups.keys)
     into.add((pane, NO_COHORT, place, version, slices, cell + BINS_FROM), counts)
 
 
-def _counted(packed: Ints, span: int) -> tuple[Ints, Ints]:
+def cells_of(packed: Ints, span: int) -> tuple[Ints, Ints]:
     """Return the distinct cells and how often each came."""
     if span > DENSE:
         found, times = np.unique(packed, return_counts=True)

@@ -105,6 +105,11 @@ def by_bin(parts: Sequence[Part], width: int) -> dict[str, Ints]:
     return _tabled(parts, width, columns)
 
 
+def by_cell(parts: Sequence[Part], first: int, width: int) -> dict[str, Ints]:
+    """Return the counts of each slice, int64[width], of cells that are numbered from `first` on."""
+    return _tabled(parts, width, lambda table: table[CELL] - first)
+
+
 def _tabled(parts: Sequence[Part], width: int, columns: Callable[[Ints], Ints]) -> dict[str, Ints]:
     found: dict[str, Ints] = {}
     for table, legend in parts:

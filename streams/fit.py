@@ -21,6 +21,7 @@ from interlock.streams.fit_delays import learn_delays
 from interlock.streams.fit_dispersion import Marks, dispersions, panes
 from interlock.streams.fit_drift import Times, category_stream, number_stream
 from interlock.streams.fit_logits import learned_logits
+from interlock.streams.fit_reliability import learn_reliability
 from interlock.streams.fit_rows import FeatureRows, Rows
 from interlock.streams.fit_scorer import (
     UNSCORED,
@@ -97,6 +98,7 @@ def learn(rows: Rows, flag_rate: float, least: int = LEAST_ROWS) -> Reference:
         ranges=tuple(feature.range for feature in numerics),
         parts=scorer.parts,
         delays=learn_delays(rows),
+        reliability=learn_reliability(rows),
         drift=_drift(rows, numerics, categories, split != Part.HELD, warnings),
         logit_calibrations={score: one.calibration for score, one in whole.items()},
     )

@@ -51,7 +51,7 @@ class Rows:
     `key` uint64[n]; `ts` int64[n] ms; `p` int64[n] in units of 2**-32, -1 without; `model`, `version` codes int64[n] of
     `names`; `y` int8[n]: 1, 0, or -1 without label; `age` int64[n]: ms to the first label, -1 without. `abstained` bool[n]:
     without an answer; `embeddings`: of a sample of all rows; `said` and `meant`: the classes of predictions and of labels, none where there is none;
-    `prediction`: what the model said, whatever its kind;
+    `prediction`: what the model said, whatever its kind; `scored` bool[n]: p is the score, not the likeliest class's;
     `logits`: what its logits said.
     """
 
@@ -69,6 +69,7 @@ class Rows:
     meant: Classes
     embeddings: Embeddings
     prediction: FeatureRows
+    scored: NDArray[np.bool_]
     logits: LogitRows
 
     def of_model(self, name: str) -> "Rows":
@@ -82,7 +83,7 @@ class Rows:
         return Rows(
             self.key[rows], self.ts[rows], self.p[rows], self.model[rows], self.version[rows], self.names,
             features, self.y[rows], self.age[rows], self.abstained[rows], _of(self.said, rows), _of(self.meant, rows), self.embeddings,
-            self.prediction.take(rows), self.logits.take(rows),
+            self.prediction.take(rows), self.scored[rows], self.logits.take(rows),
         )  # fmt: skip
 
 
@@ -111,6 +112,10 @@ class FeatureGatherer:
         return rows
 
 
+Answers = tuple[NDArray[np.bool_], NDArray[np.int8], NDArray[np.uint64], NDArray[np.bool_]]
+"""Of n predictions: without an answer; the sign and the name of the class that they say; whether they have a score."""
+
+
 class RowGatherer:
     """Takes decoded predictions and outcomes, a chunk at a time; then says what rows they make."""
 
@@ -121,7 +126,7 @@ class RowGatherer:
         self._prediction = FeatureGatherer()
         self._hash, self._names = IdHash(_ID_KEY), Interned()
         self._predictions: list[tuple[NDArray[np.uint64], Ints, Ints, Ints, Ints]] = []
-        self._answers: list[tuple[NDArray[np.bool_], NDArray[np.int8], NDArray[np.uint64]]] = []
+        self._answers: list[Answers] = []
         self._outcomes: list[tuple[NDArray[np.uint64], Ints, Ints, Ints]] = []
         self._meant: list[tuple[NDArray[np.int8], NDArray[np.uint64]]] = []
 
@@ -135,7 +140,7 @@ class RowGatherer:
         self._vectors.add(self._predictions[-1][0], batch.ts, batch.embedding)
         self._logits.add(batch.rows(), batch.logits)
         said = predicted(batch, POSITIVE, None)
-        self._answers.append((abstained(batch), said.positive, said.name))
+        self._answers.append((abstained(batch), said.positive, said.name, ~np.isnan(batch.score)))
         absent = missing_column(batch.rows())
         self._prediction.add(batch.columns.get("prediction", absent))
         for name, gatherer in self._features.items():
@@ -162,18 +167,18 @@ class RowGatherer:
         features = {name: f.gathered(order) for name, f in self._features.items()} if len(order) else {}
         prediction = self._prediction.gathered(order) if len(order) else NO_ROWS
         y, age, meant = self._labels(key.astype(np.uint64), ts)
-        abstained, positive, name = self._answered(order)
+        abstained, positive, name, scored = self._answered(order)
         return Rows(
             key.astype(np.uint64), ts, p, model, version, list(self._names), features, y, age,
-            abstained, Classes(positive, name), meant, self._vectors.gathered(), prediction,
+            abstained, Classes(positive, name), meant, self._vectors.gathered(), prediction, scored,
             self._logits.gathered(order),
         )  # fmt: skip
 
-    def _answered(self, order: NDArray[np.intp]) -> tuple[NDArray[np.bool_], NDArray[np.int8], NDArray[np.uint64]]:
+    def _answered(self, order: NDArray[np.intp]) -> Answers:
         if not self._answers:
-            return np.zeros(0, np.bool_), np.zeros(0, np.int8), np.zeros(0, np.uint64)
-        abstained, positive, name = (np.concatenate(part)[order] for part in zip(*self._answers, strict=True))
-        return abstained, positive, name
+            return np.zeros(0, np.bool_), np.zeros(0, np.int8), np.zeros(0, np.uint64), np.zeros(0, np.bool_)
+        abstained, positive, name, scored = (np.concatenate(part)[order] for part in zip(*self._answers, strict=True))
+        return abstained, positive, name, scored
 
     def _labels(self, key: NDArray[np.uint64], ts: Ints) -> tuple[NDArray[np.int8], Ints, Classes]:
         """Return each prediction's label of highest revision, the age of its first one, and the class it means."""

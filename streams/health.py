@@ -14,11 +14,14 @@ from interlock.errors import UserError
 from interlock.streams.clock import BEGINNING
 from interlock.streams.live_judge import LiveJudge
 from interlock.streams.live_shard import LiveShard
-from interlock.streams.signs import now_ms
+from interlock.streams.signs import SOURCES, now_ms
 from interlock.streams.worker import Worker
 
 EXCEPTIONS = ("late", "evicted", "slice_overflow", "version_overflow", "behind", "idle")
 """Counters whose being zero is what law 3 rests on: with one of them, live may differ from a replay."""
+
+COUNTED = ("predictions", "outcomes", "abuse", "joined", "duplicate", "late", "orphan", "evicted", "dead_letters")
+"""Counters of a shard that are told even while they are 0, so that an alert on them has something to look at."""
 
 
 class Health:
@@ -81,6 +84,7 @@ class Health:
             "shards": {str(number): _shard(shard) for number, shard in shards.items()},
             "judges": {str(number): _judge(judge) for number, judge in judges.items()},
             "lag": {f"{topic}/{number}": lag for (topic, number), lag in worker.lags().items()},
+            "checkpoint_age": _ages(worker),
             "exceptions": sorted(name for name in EXCEPTIONS if self._counted(name)),
         }
 
@@ -89,45 +93,81 @@ class Health:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, as Prometheus asks for them."""
-        worker = self._worker
+        yield from self._lags()
+        yield from self._shards()
+        yield from self._judges()
+        yield from self._states()
+        yield from self._sending()
+
+    def _lags(self) -> Iterator[Metric]:
         lag = GaugeMetricFamily("interlock_lag_records", "Records yet to be read.", labels=["topic", "partition"])
-        for (topic, number), n in worker.lags().items():
+        for (topic, number), n in self._worker.lags().items():
             lag.add_metric([topic, str(number)], n)
         yield lag
-        yield from self._states()
+
+    def _sending(self) -> Iterator[Metric]:
+        worker = self._worker
+        failing = worker.outbox.failing or worker.archive.failing
+        failures = worker.outbox.failures + worker.archive.failures
+        yield GaugeMetricFamily("interlock_failing", "Whether Kafka takes no messages.", failing is not None)
         yield CounterMetricFamily("interlock_sent", "Messages acknowledged by Kafka.", worker.outbox.sent)
-        yield CounterMetricFamily(
-            "interlock_send_failures", "Batches sent again.", worker.outbox.failures + worker.archive.failures
-        )
+        yield CounterMetricFamily("interlock_send_failures", "Batches sent again.", failures)
         yield CounterMetricFamily("interlock_checkpoints", "Checkpoints made durable.", worker.checkpoints)
+        exceptions = CounterMetricFamily(
+            "interlock_exceptions", "What may make live results differ from a replay's.", labels=["what"]
+        )
+        for what in EXCEPTIONS:
+            exceptions.add_metric([what], self._counted(what))
+        yield exceptions
 
     def _states(self) -> Iterator[Metric]:
         labels = ["kind", "number"]
         events = CounterMetricFamily("interlock_events", "Events by what became of them.", labels=[*labels, "what"])
         mark = GaugeMetricFamily("interlock_watermark_seconds", "Event time reached.", labels=[*labels, "topic"])
         age = GaugeMetricFamily("interlock_checkpoint_age_seconds", "Since the last checkpoint.", labels=labels)
-        last = GaugeMetricFamily(
-            "interlock_last_seconds", "Event time of the last of its kind.", labels=["number", "what"]
-        )
-        pending = GaugeMetricFamily(
-            "interlock_pending_joins", "Predictions and outcomes remembered.", labels=["number", "side"]
-        )
-        fresh = GaugeMetricFamily("interlock_fresh", "Whether leases are renewed.", labels=["number"])
         for (kind, number), held in self._worker.held.items():
-            for what, n in _counters(held.it).items():
+            zeros = dict.fromkeys(COUNTED, 0) if isinstance(held.it, LiveShard) else {}
+            for what, n in (zeros | _counters(held.it)).items():
                 events.add_metric([kind, str(number), what], n)
             if held.saved_at:
                 age.add_metric([kind, str(number)], time.monotonic() - held.saved_at)
             for topic, ms in _marks(held.it).items():
                 mark.add_metric([kind, str(number), topic], ms / 1000)
+        yield from (events, mark, age)
+
+    def _shards(self) -> Iterator[Metric]:
+        pending = GaugeMetricFamily(
+            "interlock_pending_joins", "Events remembered until they are joined.", labels=["number", "what"]
+        )
+        keys = CounterMetricFamily(
+            "interlock_keys", "Event ids looked at, by where they sit.", labels=["number", "topic", "where"]
+        )
+        for (_, number), held in self._worker.held.items():
             if isinstance(held.it, LiveShard):
-                for side in ("predictions", "outcomes"):
-                    pending.add_metric([str(number), side], getattr(held.it.shard.join, side).size)
-            else:
-                last.add_metric([str(number), "verdict"], held.it.last_verdict / 1000)
-                last.add_metric([str(number), "control"], held.it.last_control / 1000)
+                for what, n in _pending(held.it).items():
+                    pending.add_metric([str(number), what], n)
+                for topic in SOURCES:
+                    placed = held.it.placing.of(topic)
+                    keys.add_metric([str(number), topic, "murmur2"], placed.right)
+                    keys.add_metric([str(number), topic, "elsewhere"], placed.looked - placed.right)
+        yield from (pending, keys)
+
+    def _judges(self) -> Iterator[Metric]:
+        last = GaugeMetricFamily(
+            "interlock_last_seconds", "Event time of the last of its kind.", labels=["number", "what"]
+        )
+        fresh = GaugeMetricFamily("interlock_fresh", "Whether leases are renewed.", labels=["number"])
+        withheld = GaugeMetricFamily(
+            "interlock_withheld", "Releases held back until counts are fresh.", labels=["number"]
+        )
+        for (_, number), held in self._worker.held.items():
+            if isinstance(held.it, LiveJudge):
+                for what, ms in (("verdict", held.it.last_verdict), ("control", held.it.last_control)):
+                    if ms:
+                        last.add_metric([str(number), what], ms / 1000)
                 fresh.add_metric([str(number)], held.it.fresh(now_ms()))
-        yield from (events, mark, age, last, pending, fresh)
+                withheld.add_metric([str(number)], held.it.withheld)
+        yield from (last, fresh, withheld)
 
 
 def _counters(it: LiveShard | LiveJudge) -> dict[str, int]:
@@ -145,10 +185,30 @@ def _marks(it: LiveShard | LiveJudge) -> dict[str, int]:
 
 
 def _shard(shard: LiveShard) -> dict[str, Any]:
-    return {"positions": shard.positions, "watermarks": _marks(shard), "counted": _counters(shard)}
+    keys = {topic: shard.placing.of(topic).share for topic in SOURCES}
+    state: dict[str, Any] = {"positions": shard.positions, "watermarks": _marks(shard), "counted": _counters(shard)}
+    return state | {"pending": _pending(shard), "keys": keys}
+
+
+def _pending(shard: LiveShard) -> dict[str, int]:
+    """Return the predictions and outcomes that are remembered, and the outcomes whose prediction has not come."""
+    join = shard.shard.join
+    told = sum(store.size for store in join.told.values())
+    return {"predictions": join.predictions.size, "outcomes": told, "waiting": join.waiting()}
 
 
 def _judge(judge: LiveJudge) -> dict[str, Any]:
     state = {"position": judge.position, "judged": _marks(judge).get("judged"), "fresh": judge.fresh(now_ms())}
     state["withheld"] = judge.withheld
-    return state | {"last_verdict": judge.last_verdict, "last_control": judge.last_control, "counted": _counters(judge)}
+    last = {"last_verdict": judge.last_verdict or None, "last_control": judge.last_control or None}
+    return state | last | {"counted": _counters(judge)}
+
+
+def _ages(worker: Worker) -> dict[str, float]:
+    """Return the seconds since the last checkpoint of each shard and judge that has one."""
+    now = time.monotonic()
+    return {
+        f"{kind}/{number}": round(now - held.saved_at, 1)
+        for (kind, number), held in worker.held.items()
+        if held.saved_at
+    }

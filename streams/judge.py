@@ -13,10 +13,12 @@ from interlock.policies.machine_drift import DriftMachine
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.machines import build
-from interlock.policies.plan import Plan
+from interlock.policies.only_inputs import WITH_INPUTS
+from interlock.policies.plan import KINDS, Plan
 from interlock.policies.said import Said
 from interlock.records import Control
 from interlock.streams.axes import ArrivalAxis, Axis, CohortAxis
+from interlock.streams.axes_inputs import InputsAxis
 from interlock.streams.axes_paired import PairedAxis, StalenessAxis
 from interlock.streams.chains import ChainState
 from interlock.streams.clock import BEGINNING
@@ -71,6 +73,8 @@ def _axis(context: Context, places: tuple[int, ...], tick: int) -> Axis:
     if isinstance(machine, Machine) and chain in ("abuse", "labels"):
         kind, beside = (PairedAxis, ABUSE) if chain == "abuse" else (StalenessAxis, JOINED)
         return kind(machine, Feed(places, ratio), Feed(places, ratio), beside)
+    if isinstance(machine, Machine) and KINDS[context.slo.resolved_indicator] in WITH_INPUTS:
+        return InputsAxis(machine, Feed(places, ratio), Feed(places, ratio))
     if isinstance(machine, P95Machine) or context.slo.spec.chain == "joined":
         return CohortAxis(machine, Feed(places, ratio), Feed(places, ratio))
     return ArrivalAxis(machine, Feed(places, ratio), lambda parts: by_slice(parts, machine, places))

@@ -4,7 +4,7 @@ import logging
 
 from pydantic import ValidationError
 
-from interlock.streams.kafka_sink import Message
+from interlock.streams.sink_target import Message
 
 
 class Junk:

@@ -7,11 +7,11 @@ targets know again what they have taken. While the target or the broker is away 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import CommitFailedError, KafkaError
@@ -21,6 +21,8 @@ from interlock.errors import Unreachable, UserError
 from interlock.reaching import consumer
 from interlock.streams.patience import Patience
 from interlock.streams.reach import answers
+from interlock.streams.sink_progress import Progress
+from interlock.streams.sink_target import Message, Target
 
 GROUP = "interlock-sink-"
 POLL = 0.5
@@ -33,54 +35,6 @@ CONNECT_TIMEOUT, COMMIT_TIMEOUT, LEAVE_TIMEOUT = 5_000, 5_000, 5_000
 HISTORY_TIMEOUT = 10.0
 
 log = logging.getLogger("interlock.sink")
-
-
-class Message(NamedTuple):
-    """A message as targets read it: `topic` is its whole name, `ts` its Kafka timestamp in ms."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    ts: int
-
-
-class Target(Protocol):
-    """Where a sink sends what it reads."""
-
-    @property
-    def name(self) -> str:
-        """What the group is named after."""
-
-    @property
-    def topics(self) -> Sequence[str]:
-        """The topics, without prefix."""
-
-    @property
-    def most(self) -> int:
-        """Messages given at a time; offsets are committed after each time."""
-
-    @property
-    def linger(self) -> float:
-        """Seconds that messages are gathered before they are given."""
-
-    @property
-    def recalls(self) -> bool:
-        """Whether it must be told of earlier messages, which it took in another life."""
-
-    def recall(self, message: Message) -> None:
-        """Remember a message that was taken before."""
-
-    def take(self, messages: Sequence[Message]) -> None:
-        """Take messages of one partition, in order; what cannot be read is skipped and counted.
-
-        Raises:
-            Unreachable: the target is away; they are given again.
-        """
-
-    def close(self) -> None:
-        """Let go of the target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +80,7 @@ class KafkaSink:
         self._heard: dict[TopicPartition, int] = {}
         self._quiet_since = time.monotonic()
         self._patience, self._broker = Patience(log), Patience(log)
+        self.progress = Progress({self.target.name: self._patience, "kafka": self._broker})
 
     def run(self) -> None:
         """Deliver until stopped; what is in hand then is delivered if the target is there.
@@ -133,7 +88,10 @@ class KafkaSink:
         Raises:
             Unreachable: no broker answers at the start.
         """
-        self._consumer = self._reach()
+        reached = self._reach()
+        if reached is None:
+            return
+        self._consumer = reached
         with closing(self.target):
             try:
                 while not self.stop.is_set():
@@ -144,15 +102,17 @@ class KafkaSink:
 
     # -- the broker --------------------------------------------------------------------------------------------------
 
-    def _reach(self) -> KafkaConsumer:
-        """Return a member of the sink's group, as soon as a broker answers."""
+    def _reach(self) -> KafkaConsumer | None:
+        """Return a member of the sink's group, as soon as a broker answers; None if it is stopped before."""
         deadline = time.monotonic() + START_PATIENCE
         while True:
             if self.place.answers:
                 with suppress(KafkaError):
                     return self._join()
             left = deadline - time.monotonic()
-            if left <= 0 or self.stop.wait(min(left, POLL)):
+            if self.stop.wait(min(max(left, 0.0), POLL)):
+                return None
+            if left <= 0:
                 raise Unreachable(f"no Kafka broker answers at {self.place} (tried for {START_PATIENCE:.0f} s)")
 
     def _join(self) -> KafkaConsumer:
@@ -191,6 +151,7 @@ class KafkaSink:
             if sum(map(len, found.values())) >= self.target.most or time.monotonic() >= deadline:
                 break
         self._listen(heard=bool(found))
+        self.progress.gathered(self._consumer, found)
         return found
 
     def _poll(self, seconds: float) -> dict[TopicPartition, list[Any]]:
@@ -230,6 +191,7 @@ class KafkaSink:
             through = part[-1].offset + 1
             if not self._insist(partition, partial(self.target.take, part)):
                 return
+            self.progress.delivered(partition, len(part))
             self._heard[partition] = max(through, self._heard.get(partition, 0))
             if not self._insist(partition, partial(self._commit, partition, through)):
                 return

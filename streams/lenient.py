@@ -2,7 +2,7 @@
 
 Kafka and most clients take any bytes for a header's name; aiokafka's parser in C raises, and fetches the same again. A
 batch that it refuses so is parsed once more, by aiokafka's own parser in Python, which shows such names escaped. It
-reaches into names of aiokafka 0.14 that are not public; tests/test_transport.py says which.
+reaches into names of aiokafka 0.14 that are not public; tests/test_conformance.py says which.
 """
 
 from collections.abc import Iterator

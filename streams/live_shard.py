@@ -18,6 +18,7 @@ from interlock.streams.due import due_line
 from interlock.streams.live import Outgoing, Setup
 from interlock.streams.mapping import Mapping as FieldMap
 from interlock.streams.pipeline import Pipeline
+from interlock.streams.placing import Placing
 from interlock.streams.shard import Output, Shard
 from interlock.streams.tally import TallyRecord
 
@@ -67,6 +68,7 @@ class LiveShard:
         """Per topic, the offset that comes next."""
         self.appended = dict.fromkeys(INPUTS, 0)
         """Per topic, the append time (ms) of the last record read."""
+        self.placing = Placing(number, setup.layout.shards)
 
     def greeting(self) -> list[Outgoing]:
         """Return what precedes all else that a shard sends."""
@@ -79,6 +81,7 @@ class LiveShard:
         if not fresh:
             return []
         batch, dead = self.setup.decoders[topic](self._ours(topic, fresh))
+        self.placing.look(topic, batch.ids)
         output = Pipeline.intake(self.shard, batch)
         self.positions[topic], self.appended[topic] = fresh[-1].offset + 1, fresh[-1].appended
         self.shard.counters["dead_letters"] += len(dead)

@@ -57,6 +57,11 @@ class Outbox:
         waited = 0.0 if self._waits_since is None else time.monotonic() - self._waits_since
         return self._refused or (f"no answer for {waited:.0f} s" if waited > SLOW else None)
 
+    @property
+    def blocked(self) -> bool:
+        """Whether a worker has a reason to read no more: no room, or a broker that does not take what was said."""
+        return len(self._queue) >= FULL or self.failing is not None
+
     def start(self) -> None:
         """Begin to send."""
         self._task = asyncio.create_task(self._run(), name="outbox")

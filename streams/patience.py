@@ -15,10 +15,14 @@ class Patience:
         """Start without failures; `clock` is in seconds."""
         self._log, self._clock = log, clock
         self._failures, self._since = 0, 0.0
+        self.total = 0
+        """Failures since the start, each of which was followed by another attempt."""
+        self.failing: str | None = None
+        """Why the service is away, at the moment."""
 
     def failed(self, reason: str) -> float:
         """Note a failure; return the seconds to wait. It is said the 1st, 2nd, 4th, 8th… time."""
-        self._failures += 1
+        self._failures, self.total, self.failing = self._failures + 1, self.total + 1, reason
         if self._failures == 1:
             self._since = self._clock()
         wait = min(LONGEST_WAIT, FIRST_WAIT * float(1 << min(self._failures - 1, 20)))
@@ -30,4 +34,4 @@ class Patience:
         """Note that the service is there, and say so if it was away."""
         if self._failures:
             self._log.warning("back after %.0f s and %d attempts", self._clock() - self._since, self._failures)
-        self._failures = 0
+        self._failures, self.failing = 0, None

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from interlock.detectors.reliability import Reliability
 from interlock.policies.context import Learned
 from interlock.policies.panes import pane_ms
 from interlock.policies.plan import Plan
@@ -46,6 +47,7 @@ def learned(plan: Plan, reference: Reference | None) -> Learned:
         ranges=bool(reference.ranges),
         delays=reference.delays,
         drift=tuple(stream.bins for stream in reference.drift),
+        reliability=None if reference.reliability is None else Reliability.of(reference.reliability),
     )
 
 

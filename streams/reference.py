@@ -55,6 +55,7 @@ class Reference:
     `label_age` is None without outcomes. `warnings`: what the fit had to leave out or doubts. `ranges`: the least and the
     largest finite value of each number, over all rows; empty in a reference that was fitted before there were ranges.
     `drift`: the bins of the streams that drift watches; none in a reference that was fitted before there was drift.
+    `reliability` int64[64, 4]: how often what was stated came true, as `detectors/reliability.py` reads it; None likewise.
     `logit_calibrations`: the scores of held-out rows with logits, by how these count; `calibration` has all rows', without.
     `parts`: what the OOD score adds up beside surprisal; None in a reference that was fitted before there were prototypes.
     """
@@ -76,6 +77,7 @@ class Reference:
     parts: Parts | None = None
     delays: Delays | None = None
     drift: tuple[DriftStream, ...] = ()
+    reliability: NDArray[np.int64] | None = None
     logit_calibrations: Mapping[Score, Calibration] = field(default_factory=dict)
     id: str = field(init=False)
 
@@ -217,6 +219,7 @@ def _body(reference: Reference) -> Body:
         prototypes=reference_parts.written(reference.parts),
         delays=None if reference.delays is None else packed(reference.delays.table()),
         drift=reference_parts.written_drift(reference.drift),
+        reliability=None if reference.reliability is None else packed(reference.reliability),
         logit_calibrations={name: packed(one.scores) for name, one in sorted(reference.logit_calibrations.items())}
         or None,
     )
@@ -248,5 +251,6 @@ def _reference(body: Body) -> Reference:
         parts=reference_parts.read(body.prototypes),
         delays=None if body.delays is None else Delays.of(array(body.delays)),
         drift=reference_parts.read_drift(body.drift),
+        reliability=reference_parts.read_reliability(body.reliability),
         logit_calibrations={name: Calibration(array(one)) for name, one in (body.logit_calibrations or {}).items()},
     )

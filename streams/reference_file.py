@@ -128,6 +128,7 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True):
     prototypes: OodPart | None = None
     delays: Packed | None = None
     drift: tuple[DriftPart, ...] | None = None
+    reliability: Packed | None = None
     logit_calibrations: dict[Score, Packed] | None = None
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from interlock.detectors.conformal import Scale
 from interlock.detectors.cycle import DAY, WEEK
 from interlock.detectors.drift import KNOWN, Bins, Hours
+from interlock.detectors.ece import BINS
 from interlock.detectors.ood import Logits, Parts, Space
 from interlock.detectors.prototypes import Prototypes
 from interlock.streams.drift_bins import DriftStream
@@ -15,6 +17,7 @@ from interlock.streams.reference_file import (
     HoursPart,
     LogitsPart,
     OodPart,
+    Packed,
     ScalePart,
     SpacePart,
     array,
@@ -96,6 +99,20 @@ def read_drift(parts: Sequence[DriftPart] | None) -> tuple[DriftStream, ...]:
         ValueError: a stream's parts do not fit together.
     """
     return tuple(_stream(part) for part in parts or ())
+
+
+def read_reliability(part: Packed | None) -> NDArray[np.int64] | None:
+    """Return the reliability in a file.
+
+    Raises:
+        ValueError: its counts do not fit together.
+    """
+    if part is None:
+        return None
+    table = array(part)
+    if table.shape != (BINS, 4) or (table < 0).any() or (table[:, 1::2] > table[:, ::2]).any():
+        raise ValueError("damaged (the counts of the reliability do not fit together)")
+    return table
 
 
 def _stream(part: DriftPart) -> DriftStream:

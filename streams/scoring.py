@@ -58,6 +58,8 @@ class Scorer:
         self.probabilities = audit_probabilities(policy, reference)
         self._namer = Namer(reference) if reference else None
         age = reference.label_age if reference else None
+        self.reliable = reference is not None and reference.reliability is not None
+        """Whether the reference knows how often what the model states came true."""
         self.label_age = None if age is None else age.p99
         self._sample = policy.labels.sample
         self._stratified = len(self.probabilities) > 1

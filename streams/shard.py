@@ -79,7 +79,7 @@ class Shard:
         self.counters: Counters[str] = Counters()
         self._reports = Reports(plan) if plan.reported else None
         self._scorer = scorer
-        self._counter = Counter(plan, len(scorer.probabilities), self.names)
+        self._counter = Counter(plan, len(scorer.probabilities), self.names, inputs=scorer.reliable)
         self._explainer = Explainer(plan, scorer, self.names)
         self._due = DueList(plan, scorer, self.names)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -25,8 +25,8 @@ from interlock.sinks.rows import (
 from interlock.streams import wire
 from interlock.streams.dead_letters import Letter
 from interlock.streams.junk import Junk, reason
-from interlock.streams.kafka_sink import Message
 from interlock.streams.outputs import tally_table
+from interlock.streams.sink_target import Message
 
 log = logging.getLogger("interlock.sink")
 
@@ -51,6 +51,11 @@ class TableTarget:
         self._sink: ClickHouseSink | None = None
         self._junk = Junk(log)
         self.rows = 0
+
+    @property
+    def counted(self) -> Mapping[str, int]:
+        """What became of rows, and of messages that hold none."""
+        return {"sent": self.rows, "unreadable": self._junk.count}
 
     @property
     def topics(self) -> Sequence[str]:

@@ -2,7 +2,7 @@
 
 Registered under the URL scheme `interlock://`. A message's `records` are aiokafka's. Stock Faust spends 65-90 µs a
 message on its way into an agent; a chunk pays that once. It reaches into names of Faust 0.15.3 and aiokafka 0.14 that
-are not public; tests/test_transport.py says which.
+are not public; tests/test_conformance.py says which.
 """
 
 import asyncio
@@ -107,6 +107,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         highwater: int | None = self.highwater(tp)
         return self._read_offset[tp] if highwater is not None and self._passed.get(tp) == highwater else highwater
 
+    def reached(self, tp: TP, position: int) -> int | None:
+        """Return up to where all was read, by a state that is at `position`; None while the partition is paused.
+
+        Markers are never delivered: a state that has taken in all records is past those that follow.
+        """
+        if tp in self._paused_partitions:
+            return None
+        return position if self._read_offset.get(tp) != position else max(position, self._thread.positions().get(tp, 0))
+
     async def ended(self) -> None:
         """Wait until nothing of it runs."""
         await self._thread.ended()
@@ -194,7 +203,7 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
-        self._assignor = self.app.assignor  # co-partitioned: the topics of a shard stay together
+        self._assignor = self.app.assignor  # co-partitioned: the topics of a shard stay together; Faust's own is not
         extra: dict[str, Any] = self.app.interlock_consumer
         return aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,

@@ -9,7 +9,7 @@ from interlock.errors import UserError
 from interlock.policies.context import Learned
 from interlock.policies.model import Policy
 from interlock.policies.pages import INCIDENT, page_ids
-from interlock.policies.plan import make_plan
+from interlock.policies.plan import INPUTS_FROM, make_plan
 from interlock.policies.why_case import Case
 from interlock.policies.why_words import place, when
 from interlock.records import Control, Count, Verdict
@@ -93,11 +93,18 @@ def _counted(archive: Archive, case: Case) -> Case:
     if case.kind is None or case.slo is None:
         return case
     verdict, cohorts = case.verdict, case.slo.spec.chain == "joined"
-    window = archive.counts(verdict, case.kind, verdict.window_start, cohorts=cohorts)
+    window = _judged(archive.counts(verdict, case.kind, verdict.window_start, cohorts=cohorts))
     start = case.stretched.get("from")
     if window is None or start is None:
         return replace(case, window=window)
-    return replace(case, window=window, stretch=archive.counts(verdict, case.kind, int(start), cohorts=cohorts))
+    return replace(
+        case, window=window, stretch=_judged(archive.counts(verdict, case.kind, int(start), cohorts=cohorts))
+    )
+
+
+def _judged(counts: list[Count] | None) -> list[Count] | None:
+    """Return the counts that a verdict rests on: what only estimates are made from is none of them."""
+    return None if counts is None else [one for one in counts if one.cell < INPUTS_FROM]
 
 
 def _learned(policy: Policy | None, reference: Reference | None, verdict: Verdict) -> Learned | None:

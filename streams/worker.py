@@ -30,11 +30,12 @@ log = logging.getLogger("interlock.worker")
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds between checkpoints, of silence after which a source is idle, and that a revocation may take."""
+    """Seconds between checkpoints, until a silent source is idle, for a revocation, until standing still ends it (0: never)."""
 
     checkpoint: float = 1.0
     idle: float = 60.0
     revoke: float = 5.0
+    stall: float = 60.0
 
 
 class Worker:

@@ -51,6 +51,7 @@ class Running:
     prefix: str
     options: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: SECRET)
+    program: Sequence[str] = ("interlock",)
     process: subprocess.Popen[str] | None = None
     address: str = ""
     log: Path | None = None
@@ -59,7 +60,7 @@ class Running:
         number = len(list(self.policy.parent.glob(f"{self.prefix}worker-*.log")))
         self.log = self.policy.parent / f"{self.prefix}worker-{number}.log"
         command = [
-            sys.executable, "-m", "interlock", "worker", str(self.policy), "--bootstrap", self.bootstrap,
+            sys.executable, "-m", *self.program, "worker", str(self.policy), "--bootstrap", self.bootstrap,
             "--prefix", self.prefix, "--listen", "127.0.0.1:0", *self.options,
         ]  # fmt: skip
         with self.log.open("w") as log:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
-from kafka.admin import OffsetSpec
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import KafkaError
 
 from interlock.streams.topics import Layout
@@ -40,11 +40,24 @@ class Topics:
         self._producer = KafkaProducer(bootstrap_servers=bootstrap)
         self._admin = KafkaAdminClient(bootstrap_servers=bootstrap)
 
-    def send(self, topic: str, values: Sequence[bytes | None], key: bytes | None = b"k", partition: int = 0) -> None:
-        """Append messages to a partition."""
-        sent = [self._producer.send(self.prefix + topic, value, key, partition=partition) for value in values]
+    def send(
+        self,
+        topic: str,
+        values: Sequence[bytes | None],
+        key: bytes | None = b"k",
+        partition: int = 0,
+        ts: int | None = None,
+    ) -> None:
+        """Append messages to a partition, now or at an earlier time (ms)."""
+        name = self.prefix + topic
+        sent = [self._producer.send(name, value, key, partition=partition, timestamp_ms=ts) for value in values]
         for one in sent:
             one.get(timeout=PATIENCE)
+
+    def date_by_producer(self, topic: str) -> None:
+        """Let messages have the times that `send` gives them."""
+        settings = {"message.timestamp.type": "CreateTime"}
+        self._admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self.prefix + topic, settings)])
 
     def ends(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
         """Return the end of every partition that holds something."""

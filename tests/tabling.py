@@ -12,7 +12,7 @@ from interlock.policies.plan import Plan, make_plan
 from interlock.protocol import control_key, lease_key, read_control
 from interlock.records import Control, Verdict, control_line, dead_letter_line, verdict_line
 from interlock.streams import wire
-from interlock.streams.kafka_sink import Message
+from interlock.streams.sink_target import Message
 from interlock.streams.tally import NO_COHORT, TallyRecord
 
 HOUR, DAY = 3_600_000, 86_400_000

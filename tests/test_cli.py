@@ -71,7 +71,8 @@ def test_a_replay_takes_several_files_after_one_option(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         ("bogus", "No such command 'bogus' (see `interlock --help`)"),
-        ("replay", "Missing argument 'POLICY' (see `interlock replay --help`)"),
+        ("replay", "what is to be replayed? Give POLICY and --predictions, or --dead-letters"),
+        ("topics", "Missing argument 'POLICY' (see `interlock topics --help`)"),
         ("replay p.yaml --bogus", "No such option: --bogus"),
         ("fit --predictions a -o b --flag-rate many", "Invalid value for '--flag-rate'"),
         ("replay none.yaml --predictions none.jsonl", "none.yaml: cannot be read: No such file or directory"),

@@ -89,7 +89,9 @@ def apart(owned: Owned) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_topics_of_a_shard_stay_together_over_joins_and_leaves(pool: list[Any], seed: int) -> None:
+def test_the_topics_of_a_shard_stay_together_and_are_shared_evenly_over_joins_and_leaves(
+    pool: list[Any], seed: int
+) -> None:
     choice = random.Random(seed)
     group = Members(pool, lambda leader, metadata: leader.assign(CLUSTER, metadata))
     for _ in range(STEPS):
@@ -98,6 +100,7 @@ def test_the_topics_of_a_shard_stay_together_over_joins_and_leaves(pool: list[An
         assert not any(map(apart, owned))
         for topic, partitions in TOPICS.items():
             assert sorted(n for one in owned for n in one[topic]) == list(range(partitions))
+            assert max(len(one[topic]) for one in owned) - min(len(one[topic]) for one in owned) <= 1
 
 
 def test_round_robin_would_part_them_in_every_history(pool: list[Any]) -> None:
@@ -170,4 +173,5 @@ def test_real_workers_that_join_leave_and_die_keep_them_together(kafka: Broker, 
         for one in owned:
             parts = {topic: one.get(prefix + topic, set()) for topic in INPUTS}
             assert len({frozenset(some) for some in parts.values()}) == 1, parts
-    assert [len(owned) for owned in seen] == [1, 2, 3, 4, 3, 2]
+    shares = [sorted(len(one.get(prefix + "predictions", ())) for one in owned) for owned in seen]
+    assert shares == [[4], [2, 2], [1, 1, 2], [1, 1, 1, 1], [1, 1, 2], [2, 2]]

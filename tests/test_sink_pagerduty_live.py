@@ -1,7 +1,12 @@
 """Pages from a real broker to PagerDuty's interface: once, in order, whatever is away or killed."""
 
+import json
+import re
 import signal
 import socket
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -29,6 +34,10 @@ def topics(kafka: Broker) -> Iterator[Topics]:
 def receiver(tmp_path: Path) -> Iterator[Receiver]:
     with Receiver(tmp_path / "receiver") as opened:
         yield opened
+
+
+def now() -> int:
+    return int(time.time() * 1000)  # noqa: TID251 - people are called by the wall clock
 
 
 def publish(topics: Topics, *pages: Page | bytes) -> None:
@@ -113,7 +122,7 @@ def test_a_refused_page_is_logged_and_the_next_goes_on(topics: Topics, receiver:
     lost = [line for line in sink.said.splitlines() if " is lost: " in line]
     assert len(lost) == 2
     assert "page p1 of interlock/v1/a (page 1) is lost: PagerDuty refused it with 400" in lost[0]
-    assert "1 sent, 0 repeated, 2 refused, 0 unreadable" in sink.said
+    assert "1 sent, 0 repeated, 2 refused, 0 old, 0 unreadable" in sink.said
     assert ROUTING_KEY not in sink.said
 
 
@@ -125,7 +134,7 @@ def test_junk_on_the_topic_is_skipped_counted_and_logged(topics: Topics, receive
         commits(topics, 5)
 
     assert told(receiver.accepted) == [("trigger", "page 1")]
-    assert "1 sent, 0 repeated, 0 refused, 4 unreadable" in sink.said
+    assert "1 sent, 0 repeated, 0 refused, 0 old, 4 unreadable" in sink.said
     assert f"skipped {topics.prefix}pages-0 at offset 0: no page: Invalid JSON" in sink.said
     assert "at offset 3: no page: action: Input should be 'trigger', 'update' or 'resolve' (4 so far)" in sink.said
 
@@ -179,6 +188,59 @@ def test_a_broker_that_goes_away_is_waited_for(own_kafka: Broker, receiver: Rece
             commits(after, 2)
 
     assert told(receiver.accepted) == [("trigger", "page 1"), ("trigger", "page 2")]
+
+
+def asked(sink: Sink, path: str) -> tuple[int, str]:
+    """Return what a page about a sink says, once it is there."""
+    wait_until(lambda: "http://" in sink.said, "an address")
+    address = re.findall(r"http://(\S+)/health", sink.said)[-1]
+    try:
+        with urllib.request.urlopen(f"http://{address}/{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_its_pages_say_how_far_it_is_and_why_it_waits(topics: Topics, receiver: Receiver, tmp_path: Path) -> None:
+    receiver.script([202, *[503] * 3])
+    publish(topics, page(1), page(2, incident="b"), b"{}")
+    with running(tmp_path / "log", *arguments(topics, receiver), "--listen", "127.0.0.1:0") as sink:
+        wait_until(lambda: asked(sink, "health")[0] == 503, "it to say that it waits")
+        failing = json.loads(asked(sink, "health")[1])
+        commits(topics, 3)
+        wait_until(lambda: asked(sink, "health")[0] == 200, "it to say that it is well")
+        well = json.loads(asked(sink, "health")[1])
+        metrics = asked(sink, "metrics")[1]
+        nowhere = asked(sink, "")[0]
+
+    assert failing["failing"].startswith("PagerDuty")
+    assert failing["lag"][f"{topics.prefix}pages/0"] > 0
+    assert well["lag"] == {f"{topics.prefix}pages/0": 0}
+    assert well["counted"] == {"sent": 2, "repeated": 0, "refused": 0, "old": 0, "unreadable": 1}
+    assert well["failures"] == {"pagerduty": 3, "kafka": 0}
+    assert well["last_sent"] > 0
+    assert 'interlock_sink_failures_total{service="pagerduty"} 3.0' in metrics
+    assert f'interlock_sink_lag{{partition="0",topic="{topics.prefix}pages"}} 0.0' in metrics
+    assert nowhere == 404
+
+
+def test_a_new_group_on_an_old_topic_calls_nobody_for_incidents_of_long_ago(
+    topics: Topics, receiver: Receiver, tmp_path: Path
+) -> None:
+    day = 86_400_000
+    topics.date_by_producer("pages")
+    old = (page(1), page(2, "update"), page(3, "resolve"), page(4, incident="b"))
+    topics.send("pages", [one.model_dump_json().encode() for one in old], ts=now() - 2 * day)
+    publish(topics, page(5, "update", "b"), page(6, "resolve", "c"), page(7, incident="d"))
+    with running(tmp_path / "log", *arguments(topics, receiver)) as sink:
+        commits(topics, 7)
+
+    assert told(receiver.accepted) == [("resolve", "interlock/v1/c"), ("trigger", "page 7")]
+    assert "2 sent, 0 repeated, 0 refused, 5 old, 0 unreadable" in sink.said
+    assert (
+        "trigger of interlock/v1/a was published more than 86400 s ago and is passed over (1 so far): page 1"
+        in sink.said
+    )
 
 
 def test_no_broker_at_the_start_is_one_line_and_exit_code_3(receiver: Receiver, tmp_path: Path) -> None:

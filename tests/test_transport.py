@@ -1,149 +1,30 @@
-"""The transport: names of Faust and aiokafka that it rests on, what it commits, and which gaps it believes."""
+"""The transport: what it commits, which gaps it believes, and which partitions it fetches."""
 
 import asyncio
-import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.consumer import fetcher
-from aiokafka.consumer.subscription_state import Assignment, TopicPartitionState
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import CommitFailedError
-from aiokafka.record.default_records import _DefaultRecordBatchPy
-from aiokafka.record.memory_records import _MemoryRecordsPy
-from faust.app.base import App
-from faust.tables.recovery import Recovery
-from faust.transport import consumer as base
-from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from faust.types.tuples import ConsumerMessage
-from mode.threads import ServiceThread
+from hypothesis import given
+from hypothesis import strategies as st
 
 from interlock.commands.broker import Broker
 from interlock.errors import UserError
 from interlock.policies.load import load_policy
-from interlock.streams import lenient
 from interlock.streams.app import Group, build
 from interlock.streams.live import Layout, Setup
-from interlock.streams.transport import Chunk, Consumer, Thread
+from interlock.streams.transport import POLL_WHEN_FULL, Thread
 from interlock.streams.worker import Worker
 from tests.living import Running, topics, until
 from tests.story import POLICY, QUICK, counted, day, lag, told
 
 HERE = TP("predictions", 0)
-
-TRIED = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0"}
-
-CALLED: dict[tuple[Any, str], list[str]] = {
-    (base.Consumer, "_reset_state"): ["self"],
-    (base.Consumer, "_new_offset"): ["self", "tp"],
-    (base.Consumer, "_commit_offsets"): ["self", "offsets", "start_new_transaction"],
-    (base.Consumer, "on_partitions_revoked"): ["self", "revoked"],
-    (base.Consumer, "perform_seek"): ["self"],
-    (base.Consumer, "pause_partitions"): ["self", "tps"],
-    (base.Consumer, "resume_partitions"): ["self", "tps"],
-    (base.Consumer, "_get_active_partitions"): ["self"],
-    (base.Consumer, "stop_flow"): ["self"],
-    (base.Consumer, "resume_flow"): ["self"],
-    (base.Consumer, "_set_active_tps"): ["self", "tps"],
-    (base.ThreadDelegateConsumer, "_getmany"): ["self", "active_partitions", "timeout"],
-    (Assignment, "state_value"): ["self", "tp"],
-    (base.Consumer, "_drain_messages"): ["self", "fetcher"],
-    (base.ThreadDelegateConsumer, "_new_consumer_thread"): ["self"],
-    (base.ThreadDelegateConsumer, "_seek"): ["self", "partition", "offset"],
-    (base.ThreadDelegateConsumer, "earliest_offsets"): ["self", "partitions"],
-    (base.ThreadDelegateConsumer, "highwater"): ["self", "tp"],
-    (base.ThreadDelegateConsumer, "assignment"): ["self"],
-    (driver.AIOKafkaConsumerThread, "_create_worker_consumer"): ["self", "transport"],
-    (driver.AIOKafkaConsumerThread, "_commit"): ["self", "offsets"],
-    (driver.AIOKafkaConsumerThread, "_ensure_consumer"): ["self"],
-    (driver, "server_list"): ["urls", "default_port"],
-    (driver.AIOKafkaConsumerThread, "on_crash"): ["self", "msg", "fmt", "kwargs"],
-    (App, "crash"): ["self", "reason"],
-    (AIOKafkaConsumer, "commit"): ["self", "offsets"],
-    (fetcher.Fetcher, "fetched_records"): ["self", "partitions", "timeout", "max_records"],
-    (_MemoryRecordsPy, "next_batch"): ["self", "_min_slice", "_magic_offset"],
-    (_DefaultRecordBatchPy, "_maybe_uncompress"): ["self"],
-}
-"""What we override or call, where it is defined, and its parameters."""
-
-USED: dict[Callable[..., Any], tuple[str, ...]] = {
-    base.Consumer.__init__: ("_acked = default", "_acked_index = default", "_read_offset =", "_committed_offset ="),
-    base.Consumer._reset_state: ("_active_partitions", "_paused_partitions", "suspend_flow", "flow_active"),
-    base.Consumer.stop_flow: ("self.flow_active = False", "self.can_resume_flow.clear()", "self.suspend_flow.set()"),
-    Recovery._resume_streams: ("consumer.perform_seek(), timeout=", "consumer.resume_flow()"),
-    ServiceThread.start: ("self._thread = self.Worker(self)",),
-    AIOKafkaConsumer.highwater: ("self._subscription.subscription.assignment", "state_value(partition).highwater"),
-    base.Consumer.commit: ("self.force_commit(",),
-    base.Consumer._filter_committable_offsets: ("self._new_offset(tp)", "self._should_commit(tp, offset)"),
-    base.Consumer._should_commit: ("self._committed_offset[tp]",),
-    base.Consumer._commit_offsets: ("self._commit(committable_offsets)", "self._committed_offset.update("),
-    base.Consumer.ack: ("self._acked_index[tp]", "self._acked[tp]", "self._committed_offset[tp]"),
-    base.ThreadDelegateConsumer._commit: ("self._thread.commit(",),
-    driver.AIOKafkaConsumerThread.getmany: ("_consumer._max_poll_records",),
-    driver.AIOKafkaConsumerThread._fetch_records: ("flow_active", "fetched_records("),
-    fetcher.Fetcher._proc_fetch_request: ("MemoryRecords(part_data[-1])",),
-    _MemoryRecordsPy.next_batch: ("self._next_slice",),
-    _DefaultRecordBatchPy._read_msg: ("self._buffer", '.decode("utf-8")'),
-}
-"""Code of theirs between ours: each must still hold these texts."""
-
-
-@pytest.mark.parametrize(("where", "name"), CALLED, ids=[f"{at.__name__}.{name}" for at, name in CALLED])
-def test_what_we_override_and_call_is_there_with_its_parameters(where: Any, name: str) -> None:
-    found = getattr(where, name, None)
-    about = f"{where.__name__}.{name}, with {TRIED} tried and {_installed()} installed: see streams/transport.py, lenient.py"
-
-    assert found is not None, f"gone: {about}"
-    assert list(inspect.signature(found).parameters) == CALLED[where, name], f"other parameters: {about}"
-
-
-@pytest.mark.parametrize("code", USED, ids=lambda code: code.__qualname__)
-def test_their_code_between_ours_still_uses_the_names_that_we_set(code: Callable[..., Any]) -> None:
-    source = inspect.getsource(code)
-    missing = [text for text in USED[code] if text not in source]
-
-    assert missing == [], f"{code.__qualname__} has changed ({_installed()}): read it beside streams/transport.py"
-
-
-def test_our_classes_define_only_what_theirs_have_or_what_is_new_under_an_own_name() -> None:
-    own = {"_deliver", "_bridges", "_fetched", "end", "ended", "positions"}
-    for ours, theirs in ((Consumer, driver.Consumer), (Thread, driver.AIOKafkaConsumerThread)):
-        names = {name for name in vars(ours) if not name.startswith("__")} - {"_abc_impl", "abstract", "logger"}
-        taken = own & set(dir(theirs))
-
-        assert {name for name in names - own if not hasattr(theirs, name)} == set()
-        assert taken == set(), f"Faust has these names of its own now: {taken}"
-
-
-def test_a_chunk_is_a_message_to_faust() -> None:
-    parameters = list(inspect.signature(ConsumerMessage.__init__).parameters)[1:]
-
-    assert parameters[:12] == [
-        "topic", "partition", "offset", "timestamp", "timestamp_type", "headers", "key", "value", "checksum",
-        "serialized_key_size", "serialized_value_size", "tp",
-    ]  # fmt: skip
-    assert issubclass(Chunk, ConsumerMessage)
-    assert "generation_id" in parameters
-
-
-def test_a_partitions_state_has_its_position() -> None:
-    assert {"position", "has_valid_position"} <= set(dir(TopicPartitionState))
-    assert "self.highwater" in inspect.getsource(TopicPartitionState)
-
-
-def test_every_consumer_of_a_worker_reads_leniently() -> None:
-    assert fetcher.MemoryRecords is lenient.Records
-
-
-def _installed() -> str:
-    return ", ".join(f"{name} {version(name)}" for name in TRIED)
-
 
 # -- commits and gaps --------------------------------------------------------------------------------------------------
 
@@ -175,6 +56,10 @@ class Kafka:
         return {HERE: self.earliest}
 
 
+def records(offsets: Iterable[int]) -> list[Any]:
+    return [SimpleNamespace(offset=n, timestamp=0, timestamp_type=1) for n in offsets]
+
+
 @dataclass
 class Reading:
     """A consumer at an offset of one partition, and the chunks that it has delivered."""
@@ -185,8 +70,7 @@ class Reading:
 
     async def fetch(self, first: int, last: int) -> None:
         """Bring records, as a fetch does."""
-        records = [SimpleNamespace(offset=n, timestamp=0, timestamp_type=1) for n in range(first, last + 1)]
-        await self.consumer._deliver(HERE, records, 1)
+        await self.consumer._deliver(HERE, records(range(first, last + 1)), 1)
 
     def delivered(self) -> list[tuple[int, int, int]]:
         """Return of each chunk where it starts, its first and its last record."""
@@ -234,6 +118,42 @@ def test_a_commit_never_passes_a_chunk_in_flight_and_passes_gaps_between_chunks(
 
         assert early == [110]
         assert one.kafka.committed == [110, 140]
+
+    reading(then)
+
+
+@given(st.data())
+def test_whatever_gaps_compaction_and_markers_leave_commits_follow_the_acknowledged_prefix(data: st.DataObject) -> None:
+    """Acknowledged in any order, refused at any time: never past a chunk in flight, and at the end all of it."""
+    steps = data.draw(
+        st.lists(st.tuples(st.integers(0, 5), st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=8)
+    )
+    order = data.draw(st.permutations(range(len(steps))))
+    refusals = data.draw(st.lists(st.booleans(), min_size=len(steps), max_size=len(steps)))
+
+    async def then(one: Reading) -> None:
+        at = 100
+        for gap, size, stride in steps:  # a gap before the chunk, and holes in it
+            offsets = [at + gap + n * stride for n in range(size)]
+            for _ in range(2):  # a gap is believed when it is there again
+                if len(one.chunks) < 1 or one.chunks[-1].offset != offsets[-1]:
+                    await one.consumer._deliver(HERE, records(offsets), 1)
+            at = offsets[-1] + 1
+        done = set[int]()
+        for place, refused in zip(order, refusals, strict=True):
+            one.consumer.ack(one.chunks[place])
+            done.add(place)
+            one.kafka.refuses = refused
+            await one.consumer.commit()
+            prefix = next((n for n in range(len(steps)) if n not in done), len(steps))
+            allowed = {chunk.offset + 1 for chunk in one.chunks[:prefix]}
+
+            assert set(one.kafka.committed) <= allowed
+        one.kafka.refuses = False
+        await one.consumer.commit()
+
+        assert one.kafka.committed[-1] == at
+        assert one.kafka.committed == sorted(set(one.kafka.committed))
 
     reading(then)
 
@@ -391,6 +311,31 @@ def test_a_seek_waits_for_the_fetch_in_flight_and_none_begins_before_it_is_done(
 
         assert waited == [100]
         assert asked == [1, 2]
+
+    reading(then)
+
+
+def test_while_every_agent_is_full_it_looks_again_within_milliseconds_and_asks_the_broker_nothing() -> None:
+    async def then(one: Reading) -> None:
+        slept = list[float]()
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 3:
+                one.consumer.on_buffer_drop(HERE)
+
+        async def getmany(active: set[TP], _: float) -> Mapping[TP, list[Any]]:
+            return {tp: records([100]) for tp in active}
+
+        one.consumer.resume_flow()
+        one.consumer._set_active_tps({HERE})
+        one.consumer.on_buffer_full(HERE)
+        one.consumer.sleep, one.consumer._getmany = sleep, getmany
+        found = [await one.consumer._fetched() for _ in range(4)]
+
+        assert slept == [POLL_WHEN_FULL] * 3
+        assert POLL_WHEN_FULL < 0.01
+        assert [list(some) for some in found] == [[], [], [], [HERE]]
 
     reading(then)
 

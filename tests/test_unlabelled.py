@@ -125,7 +125,7 @@ def history(n: int = 20_000, *, slow: float = 4.0, quick: float = 1.0, seed: int
     vectors = Embeddings(np.zeros(0, np.uint64), np.zeros((0, 0), np.int64))
     return Rows(
         key, ts, p, zero, zero, ["m"], {"x": feature}, y.astype(np.int8), age,
-        np.zeros(n, np.bool_), nobody, nobody, vectors, feature, LogitRows.none(n),
+        np.zeros(n, np.bool_), nobody, nobody, vectors, feature, np.ones(n, np.bool_), LogitRows.none(n),
     )  # fmt: skip
 
 

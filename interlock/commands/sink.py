@@ -4,11 +4,14 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from interlock.commands.listen import host_and_port
 from interlock.errors import UserError
 from interlock.sinks.clickhouse import ClickHouseSink
 from interlock.sinks.pagerduty import PagerDutySink
@@ -20,6 +23,11 @@ Bootstrap = Annotated[
     str, typer.Option(metavar="HOST:PORT", envvar="INTERLOCK_BOOTSTRAP", help="Kafka brokers, comma-separated.")
 ]
 Prefix = Annotated[str, typer.Option(metavar="TEXT", envvar="INTERLOCK_PREFIX", help="Prefix of all topics.")]
+
+Listen = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Serve /health and /metrics there; port 0: any free one. Default: nowhere."),
+]
 
 sink = typer.Typer(no_args_is_help=True, help="Bring outputs from Kafka to where they are kept.")
 
@@ -34,6 +42,7 @@ def clickhouse(
     directory: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A ClickHouse (chdb) directory instead of a server.")
     ] = None,
+    listen: Listen = None,
 ) -> None:
     """Keep all outputs in ClickHouse.
 
@@ -48,11 +57,11 @@ def clickhouse(
     server = None if directory is not None else url or os.environ.get(URL)
     if directory is None and not server:
         raise UserError(f"where is ClickHouse? Give --url or --directory, or set {URL}")
-    _run(TableTarget(lambda: ClickHouseSink.connect(directory, server), prefix), bootstrap, prefix)
+    _run(TableTarget(lambda: ClickHouseSink.connect(directory, server), prefix), bootstrap, prefix, listen)
 
 
 @sink.command()
-def pagerduty(
+def pagerduty(  # noqa: PLR0913, PLR0917 - the options of a command
     bootstrap: Bootstrap,
     prefix: Prefix = "",
     base_url: Annotated[
@@ -62,6 +71,10 @@ def pagerduty(
     key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help=f"File with the routing key; or set {ROUTING_KEY}.")
     ] = None,
+    max_age: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Incidents published longer ago are passed over.")
+    ] = 86_400,
+    listen: Listen = None,
 ) -> None:
     """Send pages to PagerDuty.
 
@@ -73,7 +86,7 @@ def pagerduty(
 
     # One attempt at a time: the loop waits between them, and meanwhile stays in its group and can be stopped.
     with PagerDutySink.connect(_key(key_file), base_url, ca, attempts=1) as opened:
-        _run(PageTarget(opened), bootstrap, prefix)
+        _run(PageTarget(opened, max_age), bootstrap, prefix, listen)
 
 
 def _key(file: Path | None) -> str:
@@ -89,14 +102,31 @@ def _key(file: Path | None) -> str:
     return key.strip()
 
 
-def _run(target: Any, bootstrap: str, prefix: str) -> None:
+def _run(target: Any, bootstrap: str, prefix: str, listen: str | None) -> None:
     """Run a sink until a signal stops it."""
     from interlock.streams.kafka_sink import KafkaSink, Place  # noqa: PLC0415 - as above
 
-    place = Place.read(bootstrap, prefix)
+    place, address = Place.read(bootstrap, prefix), None if listen is None else host_and_port(listen)
     logging.basicConfig(level=logging.CRITICAL, format="%(asctime)s %(message)s")
     logging.getLogger("interlock").setLevel(logging.INFO)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    KafkaSink(target, place, stop).run()
+    run = KafkaSink(target, place, stop)
+    with nullcontext() if address is None else _served(run, address):
+        run.run()
+
+
+@contextmanager
+def _served(run: Any, address: tuple[str, int]) -> Iterator[None]:
+    """Serve the pages about a sink."""
+    try:
+        from interlock.streams.sink_health import SinkHealth  # noqa: PLC0415 - of an extra
+    except ImportError as error:
+        raise UserError("--listen needs prometheus-client: pip install 'interlock[worker]'") from error
+    health = SinkHealth(run.target, run.progress)
+    typer.echo(f"sink {run.target.name}: http://{health.start(*address)}/health")
+    try:
+        yield
+    finally:
+        health.stop()

@@ -35,6 +35,12 @@ def worker(  # noqa: PLR0913, PLR0917 - the options of a command
         float,
         typer.Option("--session-timeout", metavar="SECONDS", help="Silence after which others take a worker's place."),
     ] = 10.0,
+    stall: Annotated[
+        float,
+        typer.Option(
+            "--stall-after", metavar="SECONDS", min=0, help="Standing still that ends it with exit code 75; 0: never."
+        ),
+    ] = 60.0,
     create_time: Annotated[
         bool, typer.Option("--allow-create-time", help="Take input topics whose producers set the append time.")
     ] = False,
@@ -44,7 +50,7 @@ def worker(  # noqa: PLR0913, PLR0917 - the options of a command
 ) -> None:
     """Run the live pipeline.
 
-    It counts and judges what comes on Kafka until it is told to stop; several workers of one group share the partitions. Exit code 3 if no broker answers.
+    It counts and judges what comes on Kafka until it is told to stop; several workers of one group share the partitions. Exit code 3 if no broker answers, 75 if it stood still: start it anew.
 
     Example: interlock worker policy.yaml --bootstrap localhost:9092
     """
@@ -52,7 +58,9 @@ def worker(  # noqa: PLR0913, PLR0917 - the options of a command
     from interlock.streams.worker import Pace  # noqa: PLC0415 - aiokafka is, too
 
     loaded = read_policy(policy)
-    options = Options(bootstrap, prefix, group or group_name(loaded), listen, Pace(checkpoint, idle), session)
+    options = Options(
+        bootstrap, prefix, group or group_name(loaded), listen, Pace(checkpoint, idle, stall=stall), session
+    )
     layout = layout_of(options, allow_create_time=create_time)
     reference, mapping = load_reference(loaded, policy.parent), read_mapping(field_map)
     serve(Setup(loaded, reference, layout, audit_secret(loaded), mapping, takes_unsigned=unsigned), options)
