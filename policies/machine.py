@@ -22,14 +22,10 @@ from interlock.records import Control, State, Verdict
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-Slices = Mapping[str, Ints]
-"""Counts of one pane by slice name, int64[width] each."""
+Slices = Mapping[str, Ints]  # counts of one pane by slice name, int64[width] each
 Known = tuple[float, float | None, float | None, int, float | None]
 """What is known of one slot: value (NaN: none), the ends of its interval, events, label coverage."""
-
-
-PARTS = ("slots", "measure", "alarms", "window", "controls", "causes")
-"""What a machine is made of, each with a snapshot of its own."""
+PARTS = ("slots", "measure", "alarms", "window", "controls", "causes")  # each with a snapshot of its own
 
 
 class Machine:
@@ -76,6 +72,12 @@ class Machine:
         self.window.add(pane, table, log_bad)
         self.changes += self.alarms.step(pane, log_bad, nonempty, lambda slot: self.measure.log_good(told[slot]))
 
+    def restate(self, pane: int, slices: Slices) -> bool:
+        """Take in what came of a pane after it was judged: value and interval move, evidence has bet. Whether any moved."""
+        if self.context.unlabelled == "ipw":  # a label stands for those to come: more of them would count twice
+            return False
+        return self.window.restate(pane, [(self.slots.slot(name), row) for name, row in slices.items()])
+
     def make_alarms(self) -> Alarms:
         """Return what turns evidence into alarms."""
         return Alarms(len(self.slots), self.bank, latched=self.context.slo.action_on_breach == "kill_switch")
@@ -94,11 +96,8 @@ class Machine:
 
     def pool_up(self, table: Ints) -> Ints:
         """Return a table int64[S, width] with the rows of pooled slots added to the pool."""
-        if not len(self.pooled):
-            return table
         moved = table.copy()
-        moved[POOL] += table[self.pooled].sum(axis=0)
-        moved[self.pooled] = 0
+        moved[POOL], moved[self.pooled] = table[POOL] + table[self.pooled].sum(axis=0), 0
         return moved
 
     def lead(self, version: str, pane: int) -> None:

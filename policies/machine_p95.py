@@ -54,6 +54,12 @@ class P95Machine:
         self.inner.judge(pane, slices)
         self._regroup()
 
+    def restate(self, pane: int, slices: Slices) -> bool:
+        """Take in what came of a pane after it was judged, as the machine of the endpoints does."""
+        changed = self.inner.restate(pane, slices)
+        self._regroup()
+        return changed
+
     def lead(self, version: str, pane: int) -> None:
         """Say which model version had most predictions in a pane."""
         self.inner.lead(version, pane)

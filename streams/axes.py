@@ -14,7 +14,7 @@ from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.said import Moment, Said
 from interlock.records import Control
-from interlock.streams.feed import Feed, Legend, Part, Rows, by_slice
+from interlock.streams.feed import Feed, Part, Rows, by_slice
 from interlock.streams.tally import COHORT, COUNT, NO_COHORT, PANE, VERSION, Ints, fewest
 from interlock.streams.voice import Voice
 
@@ -182,10 +182,9 @@ class CohortAxis:
         self._busy = pane if made or joined else self._busy
         if made:
             self._predicted(pane, made)
-        for part in joined:
-            self._labelled(*part)
+        restated = self._labelled(joined)
         news = self._judge(pane)
-        return self._voice.say(Moment(pane, self._cohort - 1), news=news)
+        return self._voice.say(Moment(pane, self._cohort - 1), news=news or restated)
 
     def release(self, command: ReleaseCommand) -> list[Control]:
         """End the engaged control that a person names; that is news, after which empty panes are judged again."""
@@ -220,16 +219,25 @@ class CohortAxis:
                 split.setdefault(cohort, []).append((table[:, own == cohort], legend))
         return sorted(split.items())
 
-    def _labelled(self, table: Ints, legend: Legend) -> None:
-        cohorts = table[COHORT] // self.made.ratio
-        for cohort in np.unique(cohorts).tolist():
-            mine = table[:, cohorts == cohort]
+    def _labelled(self, parts: Sequence[Part]) -> bool:
+        """Add labels, and what they correct, to their cohorts; of those that are judged only the sums that are shown move.
+
+        A pane's parts of all shards are added up first, so that what one corrects and another brings meet. Whether any moved.
+        """
+        by_cohort: dict[int, list[Part]] = {}
+        for table, legend in parts:
+            cohorts = table[COHORT] // self.made.ratio
+            for cohort in np.unique(cohorts).tolist():
+                by_cohort.setdefault(cohort, []).append((table[:, cohorts == cohort], legend))
+        restated = False
+        for cohort, mine in sorted(by_cohort.items()):
+            slices = by_slice(mine, self.machine, self.made.places)
             if cohort >= self._cohort:
-                self.cohorts.setdefault(cohort, Cohort()).add(
-                    by_slice([(mine, legend)], self.machine, self.made.places)
-                )
+                self.cohorts.setdefault(cohort, Cohort()).add(slices)
             else:
                 self.past_maturity += 1
+                restated |= self.machine.restate(cohort, slices)
+        return restated
 
     def _judge(self, pane: int) -> bool:
         """Judge the cohorts that this arrival pane settles; say whether any had events."""

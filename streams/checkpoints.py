@@ -5,11 +5,10 @@ Keys hold the owner's epoch, so that what a zombie writes late stands beside the
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import convert
 
 from interlock.streams.checkpoint import DamagedStateError, decode, encode, pack, unpack
@@ -169,22 +168,3 @@ class Writer:
         """Return the tombstones of older epochs; send them when a state of ours is durable."""
         gone, self._older = self._older, []
         return [Outgoing(TOPIC, None, name, self._partition) for name in gone]
-
-
-async def read_all(connect: Mapping[str, Any], topic: str, partitions: list[int]) -> AsyncIterator[Any]:
-    """Yield all records of some partitions, from their beginnings to the ends seen at the start."""
-    consumer = AIOKafkaConsumer(enable_auto_commit=False, auto_offset_reset="earliest", **connect)
-    await consumer.start()
-    try:
-        places = [TopicPartition(topic, number) for number in partitions]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        begins = await consumer.beginning_offsets(places)
-        left = {place for place in places if ends[place] > begins[place]}
-        while left:
-            for records in (await consumer.getmany(*left, timeout_ms=200)).values():
-                for record in records:
-                    yield record
-            left = {place for place in left if await consumer.position(place) < ends[place]}
-    finally:
-        await consumer.stop()

@@ -121,7 +121,7 @@ def _tabled(parts: Sequence[Part], width: int, columns: Callable[[Ints], Ints]) 
         for code, count in zip(np.flatnonzero(present).tolist(), counts, strict=True):
             name = legend.slices[code]
             found[name] = found[name] + count if name in found else count
-    return found
+    return {name: count for name, count in found.items() if count.any()}  # corrections may leave nothing
 
 
 def by_version(parts: Sequence[Part], places: Sequence[int]) -> dict[str, Ints]:

@@ -87,6 +87,10 @@ class LiveShard:
         self.shard.counters["dead_letters"] += len(dead)
         return [*self._send(output), *map(self._dead, self._as_sent(topic, fresh, dead))]
 
+    def passed(self, topic: str, end: int) -> None:
+        """Note that nothing of a topic is left to read before an offset."""
+        self.positions[topic] = max(end, self.positions[topic])
+
     def patience(self, *, patient: bool) -> None:
         """Say whether outcomes may still come, so that predictions are kept for them however old they are."""
         self.shard.join.patient = patient

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import DecodeError
@@ -10,7 +9,9 @@ from msgspec import DecodeError
 from interlock.errors import UserError
 from interlock.partitions import partition_of
 from interlock.protocol import read_control
-from interlock.streams.checkpoints import TOPIC, Found, Owner, Writer, read_all
+from interlock.streams.catching_up import read_all
+from interlock.streams.checkpoints import TOPIC, Found, Owner, Writer
+from interlock.streams.clients import Clients
 from interlock.streams.held import Held, Key, Place, reader
 from interlock.streams.live import Setup
 from interlock.streams.live_judge import LiveJudge
@@ -20,11 +21,11 @@ log = logging.getLogger("interlock.worker")
 
 
 class Restorer:
-    """Reads states, and where topics begin; `connect` are aiokafka's settings."""
+    """Reads states, and where topics begin."""
 
-    def __init__(self, setup: Setup, connect: Mapping[str, Any], prefix: str) -> None:
+    def __init__(self, setup: Setup, clients: Clients) -> None:
         """Keep what all reads share."""
-        self._setup, self._connect, self._prefix = setup, connect, prefix
+        self._setup, self._connect, self._prefix = setup, clients.consumer, clients.prefix
 
     async def restore(self, missing: Sequence[Key], generation: int) -> dict[Key, Held]:
         """Return shards and judges in the state that has come furthest, or new."""

@@ -107,10 +107,12 @@ class Shard:
         if batch.rows():
             times = self.clocks["outcomes"].read(batch.ts, batch.appended)
             told = take_in(self.join, self.plan, batch, times)
-            revised = ~told.new & (batch.revision > 0)  # a correction restates nothing yet, and is not a repeat
+            rest = ~told.new & ~told.revised
+            ignored = rest & (batch.revision > 0)  # older than what is known; or labels are judged as they arrive
             self.counters["outcomes"] += int(told.new.sum())
-            self.counters["revision_ignored"] += int(revised.sum())
-            self.counters["duplicate"] += int((~told.new & ~revised).sum())
+            self.counters["revised"] += int(told.revised.sum())
+            self.counters["revision_ignored"] += int(ignored.sum())
+            self.counters["duplicate"] += int((rest & ~ignored).sum())
             self.counters["known_facts"] += int((told.new & told.known).sum())
             self.counters["late"] += int((times.late & told.new).sum())
             self.counters["joined"] += count(self.join, self.plan, told.pairs, self.open["joined"])

@@ -30,6 +30,9 @@ class Store:
         """Return the live part of a column: a view, so that assignment to its rows is kept."""
         return self._columns[name][: self.size]
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._kinds
+
     def append(self, columns: Mapping[str, NDArray[Any]]) -> Rows:
         """Add rows without indexing them; return their numbers."""
         n = len(columns["h1"])
@@ -71,6 +74,10 @@ class Store:
             active = active[~same]
             slots[active] = (slots[active] + 1) & (len(self._table) - 1)
         return found
+
+    def head(self, row: int) -> int:
+        """Return the row that the index leads to for the id of a row."""
+        return int(self.find(self["h1"][row : row + 1], self["h2"][row : row + 1])[0])
 
     def replace(self, old: int, new: int) -> None:
         """Let the index lead to row `new` where it led to row `old` (same id)."""

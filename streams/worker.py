@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from interlock.protocol import CONTENT_TYPE
 from interlock.streams import wire
 from interlock.streams.batch import Message
+from interlock.streams.clients import Clients
 from interlock.streams.commands import Refusal
 from interlock.streams.held import Held, Key, Place, reader, readers
 from interlock.streams.live import Outgoing, Setup
@@ -41,15 +42,15 @@ class Pace:
 class Worker:
     """Shards and judges by their key, and the two queues to Kafka: what they say, and what they are."""
 
-    def __init__(self, setup: Setup, connect: Mapping[str, Any], prefix: str = "", pace: Pace = Pace()) -> None:
-        """Own nothing yet; `connect` are aiokafka's settings."""
-        self.setup, self.pace = setup, pace
+    def __init__(self, setup: Setup, clients: Clients, pace: Pace = Pace()) -> None:
+        """Own nothing yet."""
+        self.setup, self.clients, self.pace = setup, clients, pace
         self.held: dict[Key, Held] = {}
-        self.outbox, self.archive = Outbox(connect, prefix), Outbox(connect, prefix)
+        self.outbox, self.archive = Outbox(clients), Outbox(clients)
         self.generation = -1
         self.checkpoints = 0
         self.ends: Ends = lambda _: None
-        self._restorer = Restorer(setup, connect, prefix)
+        self._restorer = Restorer(setup, clients)
         self._signs = Signs(setup, pace.idle, self.lag)
         self._saving = asyncio.Lock()
 
@@ -101,8 +102,8 @@ class Worker:
 
     # -- records -----------------------------------------------------------------------------------------------------
 
-    async def read(self, place: Place, records: Sequence[Any], start: int) -> None:
-        """Take in a chunk of one place, which holds all from `start` on; what it yields is queued in the same step.
+    async def read(self, place: Place, records: Sequence[Any], start: int, end: int) -> None:
+        """Take in a chunk of one place, which holds all from `start` up to `end`; what it yields is queued in the same step.
 
         Raises:
             RuntimeError: what stands before it was never read: nothing is counted past a gap.
@@ -112,8 +113,10 @@ class Worker:
         elif (held := self.held.get(reader(place))) is not None:  # else revoked: whoever owns it reads it again
             if start > held.positions[place.topic]:
                 raise RuntimeError(f"{place}: a chunk from {start} on, but all is read only up to {held.positions}")
-            held.hear(place.topic)
-            self.outbox.put(_taken(held.it, place.topic, records))
+            if records:  # else markers of transactions, or what these took back: nothing that was said
+                held.hear(place.topic)
+                self.outbox.put(_taken(held.it, place.topic, records))
+            held.it.passed(place.topic, end)
         await self.outbox.room()
 
     def _forwarded(self, place: Place, records: Sequence[Any]) -> Iterable[Outgoing]:

@@ -83,15 +83,18 @@ def test_calibration_shows_both_bounds_and_leaves_unlabelled_out(tmp_path: Path)
     assert evidence["if_wrong"] == pytest.approx(evidence["plugin"] / 2 + 0.5, abs=0.02)
 
 
-def test_judged_on_arrival_a_late_label_counts_where_it_comes_and_by_prediction_it_does_not(tmp_path: Path) -> None:
+def test_judged_on_arrival_a_late_label_is_bet_on_where_it_comes_and_by_prediction_it_only_moves_the_value(
+    tmp_path: Path,
+) -> None:
     def event(i: int) -> tuple[Event, Event]:
         return {"prediction": True}, {"label": i < 600, "at": START + i * MINUTE + 4 * HOUR}
 
     late = replayed(tmp_path / "a", policy("accuracy"), event)
     arrived = replayed(tmp_path / "b", policy("accuracy", labels=", judge_on: arrival"), event)
 
-    assert final(late, "accuracy")["value"] is None
-    assert {verdict["state"] for verdict in late.lines("verdicts")} <= {"insufficient", "no_data"}
+    assert final(late, "accuracy")["value"] == 0.0
+    assert "breached" not in {verdict["state"] for verdict in late.lines("verdicts")}
+    assert late.lines("control") == []
     breached = [v for v in arrived.lines("verdicts") if v["state"] == "breached"]
     assert breached
     assert START + 14 * HOUR < breached[0]["ts"] < START + 15 * HOUR

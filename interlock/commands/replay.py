@@ -48,7 +48,9 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
     bootstrap: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Kafka brokers that have the letters and their events.")
     ] = None,
-    prefix: Annotated[str, typer.Option(metavar="TEXT", envvar="INTERLOCK_PREFIX", help="Prefix of all topics.")] = "",
+    prefix: Annotated[
+        str | None, typer.Option(metavar="TEXT", envvar="INTERLOCK_PREFIX", help="Prefix of all topics.")
+    ] = None,
     send: Annotated[
         bool, typer.Option("--send", help="Send them back to their topics; else it only says what it would do.")
     ] = False,
@@ -116,9 +118,14 @@ def run_files(policy: Path, files: dict[str, list[Path]], out: Path, how: How = 
 def audit_secret(policy: Policy) -> bytes:
     """Return the audit secret of the environment; say so when there is none and one is needed."""
     secret = os.environ.get(SECRET, "").encode()
+    warn_of_no_secret(policy, secret)
+    return secret
+
+
+def warn_of_no_secret(policy: Policy, secret: bytes) -> None:
+    """Say that audits are chosen without a secret, where any are chosen."""
     if policy.audits is not None and not secret:
         typer.echo(f"warning: {SECRET} is not set: whoever chooses event ids can tell which are audited", err=True)
-    return secret
 
 
 def _progress() -> Progress:
