@@ -97,7 +97,7 @@ class Setup:
     def decoders(self) -> Table[str, Decoder[Predictions] | Decoder[Outcomes] | Decoder[AbuseReports]]:
         """How each input topic is read."""
         paths, skew = self.plan.paths, self.policy.max_skew
-        wanted = self.reference.wanted(paths) if self.reference else Wanted(paths=paths)
+        wanted = self.reference.wanted(paths, self.policy.ood.logits) if self.reference else Wanted(paths=paths)
         return {
             "predictions": prediction_decoder(wanted, self.secret).timely(skew),
             "outcomes": outcome_decoder(self.secret).timely(skew),

@@ -37,8 +37,12 @@ def _learned(plan: Plan, reference: Reference | None) -> Learned:
     if reference is None:
         return Learned({}, audit_probabilities=probabilities, scores_ood=own)
     age = reference.label_age
+    dispersion = dict(reference.dispersion)
+    logits = plan.policy.ood.logits
+    if f"ood_rate.{logits}" in dispersion:
+        dispersion["ood_rate"] = dispersion[f"ood_rate.{logits}"]
     return Learned(
-        dict(reference.dispersion),
+        dispersion,
         tuple(reference.ece_groups.tolist()),
         None if age is None else age.p99,
         probabilities,

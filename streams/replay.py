@@ -93,6 +93,9 @@ def load_reference(policy: Policy, folder: Path) -> Reference | None:
         raise UserError(f"{path}: its digest is {reference.id}; the policy expects {asked}")
     if policy.model is not None and reference.model != policy.model:
         raise UserError(f"{path}: fitted for model {reference.model}; the policy is for {policy.model}")
+    if policy.ood.logits is not None and not reference.classes:
+        asked = f"the policy counts them by {policy.ood.logits} (ood.logits)"
+        raise UserError(f"{path}: knows no logits; {asked}: fit it again on predictions with `logits`")
     return reference
 
 
@@ -149,7 +152,7 @@ def _pass_on(made: Yield, summary: Summary, outputs: Outputs) -> None:
 
 def _feeds(plan: Plan, reference: Reference | None, inputs: Inputs) -> dict[str, Feed]:
     paths = plan.paths
-    wanted = reference.wanted(paths) if reference else Wanted(paths=paths)
+    wanted = reference.wanted(paths, plan.policy.ood.logits) if reference else Wanted(paths=paths)
     skew = plan.policy.max_skew
     return {
         "predictions": _feed("predictions", inputs, prediction_decoder(wanted, inputs.secret).timely(skew)),

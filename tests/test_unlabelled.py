@@ -17,6 +17,7 @@ from interlock.policies.plan import DUE, FOUND, HIT, N
 from interlock.streams.classes import Classes
 from interlock.streams.fit import learn
 from interlock.streams.fit_delays import learn_delays
+from interlock.streams.fit_logits import LogitRows
 from interlock.streams.fit_rows import FeatureRows, Rows
 from interlock.streams.fit_vectors import Embeddings
 from interlock.streams.ids import select
@@ -127,7 +128,7 @@ def history(n: int = 20_000, *, slow: float = 4.0, quick: float = 1.0, seed: int
     vectors = Embeddings(np.zeros(0, np.uint64), np.zeros((0, 0), np.int64))
     return Rows(
         key, ts, p, zero, zero, ["m"], {"x": feature}, y.astype(np.int8), age,
-        np.zeros(n, np.bool_), nobody, nobody, vectors, feature, np.ones(n, np.bool_),
+        np.zeros(n, np.bool_), nobody, nobody, vectors, feature, np.ones(n, np.bool_), LogitRows.none(n),
     )  # fmt: skip
 
 
