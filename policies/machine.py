@@ -15,6 +15,7 @@ from interlock.policies.measures import Measure
 from interlock.policies.plan import slo_paths
 from interlock.policies.said import Moment, Said
 from interlock.policies.slots import OTHER, POOL, Slots
+from interlock.policies.slotted import Slotted
 from interlock.policies.states import Facts, decide
 from interlock.policies.story import Story, evidence, sentence
 from interlock.policies.window import PaneWindow
@@ -28,7 +29,7 @@ Known = tuple[float, float | None, float | None, int, float | None]
 PARTS = ("slots", "measure", "alarms", "window", "controls", "causes")  # each with a snapshot of its own
 
 
-class Machine:
+class Machine(Slotted):
     """Judges one SLO. Panes are given in order of its axis: arrival for predictions, cohorts for labels."""
 
     def __init__(self, context: Context, measure: Measure, *, pool: str = OTHER) -> None:
@@ -38,7 +39,7 @@ class Machine:
         """Slots whose evidence counts in the pool: endpoints with too few labels to be tested alone."""
         self.slots = Slots(context.cap)
         self.bank = measure.bank(context.thresholds, context.stale_panes)
-        self.alarms = self.make_alarms()
+        self.alarms: Alarms = self.make_alarms()
         self.window = PaneWindow(len(self.slots), measure.width, context.window_panes)
         self.controls = Controls(context.owner, self.describe)
         self.shown: dict[int, State] = {}
@@ -46,8 +47,6 @@ class Machine:
         self.changes: list[Transition] = []
         self._led: set[str] = set()
         self._scopes: dict[str | None, dict[str, str]] = {}
-
-    # -- evidence ----------------------------------------------------------------------------------------------------
 
     def judge(self, pane: int, slices: Slices) -> None:
         """Take in the next judged pane."""

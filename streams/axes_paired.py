@@ -28,6 +28,14 @@ class PairedAxis(ArrivalAxis):
         self.feed.put(predictions)
         self.other.put(joined)
 
+    def feeds(self) -> tuple[Feed, ...]:
+        """Return what feeds it."""
+        return self.feed, self.other
+
+    def reached(self, through: int, joined: int) -> int:
+        """Return the tick up to which it can judge: both chains have passed it."""
+        return min(through, joined)
+
     def advance(self, start: int, through: int, joined: int) -> list[Said]:
         """Judge the panes that both chains have passed."""
         return super().advance(start, min(through, joined), joined)

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from interlock.errors import UserError
 from interlock.policies.model import Policy
-from interlock.policies.plan import Plan, make_plan
+from interlock.policies.plan import Plan
+from interlock.policies.planning import make_plan
 from interlock.records import Control, Verdict
 from interlock.streams import reference as references
 from interlock.streams.batch import AbuseReports, DeadLetter, Outcomes, Predictions, Wanted
@@ -35,7 +36,8 @@ UNKNOWN = ("insufficient", "unidentified", "no_data")
 class Inputs:
     """What to replay: files per topic, a field mapping, the run's start (ms) for events that carry no append time.
 
-    `sort`: each topic's events in the order of their `ts`, in memory, instead of that of its files.
+    `sort`: each topic's events in the order of their `ts`, in memory, instead of that of its files. `changes`: policies that
+    follow in mid-stream, each from a time (ms) on.
     """
 
     files: Mapping[str, Sequence[Path]]
@@ -43,6 +45,7 @@ class Inputs:
     mapping: FieldMap | None = None
     secret: bytes = b""
     sort: bool = False
+    changes: Sequence[tuple[Policy, int]] = ()
     refed: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     """Files of events in our own names that come after those of their topic."""
 
@@ -103,7 +106,7 @@ def replay(
 
     Chunks are taken from the topic whose watermark lags, so that little waits in memory; results do not depend on it.
     """
-    pipeline = Pipeline(make_plan(policy), reference, inputs.secret)
+    pipeline = Pipeline(make_plan(policy, inputs.changes), reference, inputs.secret)
     feeds = _feeds(pipeline.plan, reference, inputs)
     summary, events = Summary(), 0
     while feeds:
@@ -126,6 +129,7 @@ def replay(
     outputs.write_run(
         {
             "policy": policy.digest,
+            "policy_changes": [{"policy": changed.digest, "from": ts} for changed, ts in inputs.changes],
             "reference": reference.id if reference else None,
             "files": {topic: [str(path) for path in paths] for topic, paths in inputs.files.items()},
             **(

@@ -65,6 +65,10 @@ class Scorer:
         self._stratified = len(self.probabilities) > 1
         self._asked = {slo.resolved_indicator for slo in policy.slos_in_force}
 
+    def under(self, policy: Policy) -> "Scorer":
+        """Return what scores by another policy, against the same reference."""
+        return Scorer(policy, self._reference, self._secret)
+
     def score(self, batch: Predictions) -> Scores:
         """Score n predictions."""
         n = batch.rows()

@@ -106,7 +106,8 @@ class Store:
         """Become the store of which `state` is a snapshot."""
         self.size = len(state["h1"])
         for name, kind in self._kinds.items():
-            self._columns[name] = np.concatenate((state[name], np.zeros(1024, kind))).astype(kind)
+            known = state.get(name, np.full(self.size, -1))  # a policy that came later asks for more: of these, nothing
+            self._columns[name] = np.concatenate((known, np.zeros(1024, kind))).astype(kind)
         self._rebuild(state["indexed"].astype(np.int64))
 
     def _slots(self, h1: NDArray[np.uint64]) -> Rows:

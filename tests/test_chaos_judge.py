@@ -10,7 +10,7 @@ from benchmarks.chaos.judging import Findings, _goes_back
 from benchmarks.chaos.mutating import Mutator
 from benchmarks.chaos.stream import POLICY, Maker, Stream
 from interlock.policies.load import load_policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.streams import wire
 from interlock.streams.batch import Message
 from interlock.streams.live import Layout, Setup

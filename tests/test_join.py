@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.policies.load import load_policy
-from interlock.policies.plan import LABELS, ORPHANS, Plan, make_plan
+from interlock.policies.plan import LABELS, ORPHANS, Plan
+from interlock.policies.planning import make_plan
 from interlock.streams.batch import Lines, Outcomes, Predictions, Wanted
 from interlock.streams.decode import Decoder, outcome_decoder, prediction_decoder
 from interlock.streams.pipeline import learned

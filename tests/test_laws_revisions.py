@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.policies.load import load_policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.streams.batch import Wanted
 from interlock.streams.decode import outcome_decoder, prediction_decoder
 from interlock.streams.pipeline import Pipeline

@@ -23,7 +23,7 @@ from interlock.errors import UserError
 from interlock.policies.lint import warnings
 from interlock.policies.load import PolicyErrors, load_policy
 from interlock.policies.model import Policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.streams.batch import Frame, Lines, Wanted
 from interlock.streams.decode import prediction_decoder
 from interlock.streams.decode_concat import concat

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.chaos.counts import Told, compared, true_counts
 from benchmarks.chaos.stream import Packet, Stream
 from interlock.policies.load import load_policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.streams.checkpoints import Found, Owner
 from tests.living import records
 from tests.replaying import command
