@@ -40,7 +40,7 @@ def write(path: Any, rows: Any) -> Any:
     if name.endswith((".jsonl", ".ndjson", ".json")):
         path.write_bytes(b"\n".join(json.dumps(row).encode() for row in rows) + b"\n")
     elif name.endswith(".gz"):
-        path.write_bytes(gzip.compress(b"\r\n\n".join(json.dumps(row, mtime=0).encode() for row in rows)))
+        path.write_bytes(gzip.compress(b"\r\n\n".join(json.dumps(row).encode() for row in rows), mtime=0))
     elif name.endswith(".parquet"):
         pq.write_table(pa.Table.from_batches([batch]), path)
     elif name.endswith(".feather"):
