@@ -17,11 +17,12 @@ import pyarrow as pa
 from benchmarks.drifting import machine_of, quiet
 from benchmarks.memory import resident
 from interlock.streams import checkpoint
+from interlock.streams.admitting import admit
 from interlock.streams.batch import Ids
 from interlock.streams.budget import Budget
 from interlock.streams.checkpoints import Owner, Writer
 from interlock.streams.clock import Times
-from interlock.streams.join import PREDICTION, admit
+from interlock.streams.join import PREDICTION
 from interlock.streams.spill import Spill
 from interlock.streams.store import Store
 

@@ -17,11 +17,13 @@ from typing import Any, Protocol, Self
 
 from msgspec import json as msgspec_json
 
+from interlock.connection import Connection as Connection
 from interlock.delivery import Delivery
 from interlock.emit_files import Files
 from interlock.events import MAX_EVENT_BYTES, MAX_ID_BYTES, AbuseReport, Outcome, Prediction
 from interlock.outbox import EmitError as EmitError
 from interlock.packing import Event, Limits
+from interlock.reaching import compression_of, settings_of
 
 FIELDS = {
     "predictions": frozenset(Prediction.__struct_fields__),
@@ -82,24 +84,28 @@ class Emitter:
 
     def __init__(
         self,
-        bootstrap: str,
+        bootstrap: str | None = None,
         *,
-        prefix: str = "",
+        prefix: str | None = None,
         instance: str | None = None,
+        connection: Connection | None = None,
         kafka: Mapping[str, Any] | None = None,
         **limits: float,
     ) -> None:
         """Begin; nothing is connected before the first event.
 
-        `prefix` stands before every topic's name. `instance` is put into every prediction that names none. `kafka` are
-        further settings of kafka-python's producer, such as TLS. `limits` are those of `interlock.packing.Limits`:
+        How Kafka is reached is said by `connection`; without one, by INTERLOCK_… variables, and `bootstrap` and `prefix`
+        stand over theirs. `instance` is put into every prediction that names none. `kafka` are further settings of
+        kafka-python's producer. `limits` are those of `interlock.packing.Limits`:
         `linger_ms`, `max_events`, `max_bytes`, `buffer_bytes`, `max_block_ms`.
 
         Raises:
             TypeError, ValueError: A limit that does not exist, or is impossible.
+            UserError: Something is wrong with the connection, a line each.
         """
-        settings = {"bootstrap_servers": bootstrap, **(kafka or {})}
-        self._begin(Delivery(settings, Limits(**limits)), prefix, instance)  # type: ignore[arg-type]
+        to = connection or Connection.of_environment(bootstrap=bootstrap, prefix=prefix)
+        settings = {**settings_of(to), **compression_of(to), **(kafka or {})}
+        self._begin(Delivery(settings, Limits(**limits)), to.prefix, instance)  # type: ignore[arg-type]
 
     @classmethod
     def to_file(cls, folder: str | Path, *, instance: str | None = None) -> Self:

@@ -10,7 +10,9 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from interlock.ends import Ends
 from interlock.reaching import consumer as reach
+from interlock.rights import lacks, why
 
 LOG = logging.getLogger("interlock.guard")
 
@@ -51,7 +53,7 @@ class Follower:
         self._topic, self._take, self._tick = topic, take, tick
         self._settings = {**SETTINGS, **settings}
         self._stop = Event()
-        self._ends: dict[TopicPartition, int] = {}
+        self._ends = Ends(lambda: reach(**self._settings))
         self._thread = Thread()
 
     def start(self) -> None:
@@ -88,9 +90,11 @@ class Follower:
     def _follow(self, consumer: KafkaConsumer) -> None:
         looked = time.monotonic()
         while not self._stop.is_set():
-            for records in consumer.poll(timeout_ms=POLL_MS).values():
+            polled = consumer.poll(timeout_ms=POLL_MS)
+            for records in polled.values():
                 self._take((record.key, record.value) for record in records)
-            self._note_ready(consumer)
+            if not self.ready.is_set() and self._ends.reached(consumer, brought=bool(polled)):
+                self.ready.set()
             self._tick()
             if time.monotonic() - looked > PARTITIONS_S:
                 looked = time.monotonic()
@@ -101,22 +105,13 @@ class Follower:
         there = {TopicPartition(self._topic, number) for number in consumer.partitions_for_topic(self._topic)}
         new = there - consumer.assignment()
         if not there:
-            LOG.warning("control topic %s does not exist", self._topic)
+            LOG.warning("control topic %s does not exist, or: %s", self._topic, lacks("Read", "topic", self._topic))
         if new:
             consumer.assign(sorted(there | consumer.assignment()))
             consumer.seek_to_beginning(*new)
-            self._ends.update(consumer.end_offsets(list(new)))
+            self._ends.ends.update(consumer.end_offsets(list(new)))
         return bool(there)
-
-    def _note_ready(self, consumer: KafkaConsumer) -> None:
-        if self.ready.is_set():
-            return
-        for partition, end in list(self._ends.items()):
-            if (consumer.position(partition, timeout_ms=1000) or 0) >= end:
-                del self._ends[partition]
-        if not self._ends:
-            self.ready.set()
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if isinstance(error, KafkaError) else repr(error)
+    return why(error, "Read") if isinstance(error, KafkaError) else repr(error)

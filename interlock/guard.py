@@ -14,9 +14,11 @@ from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from interlock.connection import Connection as Connection
 from interlock.control_state import ControlState
 from interlock.following import Follower, Pairs
 from interlock.protocol import MODES, ControlRecord
+from interlock.reaching import settings_of
 from interlock.scopes import Request, Segment
 
 LOG = logging.getLogger("interlock.guard")
@@ -38,30 +40,34 @@ class Guard:
 
     def __init__(  # noqa: PLR0913 - what a serving system may set
         self,
-        bootstrap: str,
+        bootstrap: str | None = None,
         *,
-        prefix: str = "",
+        prefix: str | None = None,
         models: Collection[str] | None = None,
         on_change: OnChange | None = None,
         on_lost: str = "human_review",
         clock: Callable[[], float] = wall_clock,
+        connection: Connection | None = None,
         kafka: Mapping[str, Any] | None = None,
     ) -> None:
         """Begin to read; this does not wait for the broker.
 
-        `prefix` stands before the topic's name. `models` are those that it heeds, by default all. `on_change(model,
+        How Kafka is reached is said by `connection`; without one, by INTERLOCK_… variables, and `bootstrap` and `prefix`
+        stand over theirs. `models` are those that it heeds, by default all. `on_change(model,
         control)` is called from the guard's thread: once it is ready, for every engaged control, then for every change.
-        `clock` gives ms since 1970 UTC. `kafka` are further settings of kafka-python's consumer, such as TLS.
+        `clock` gives ms since 1970 UTC. `kafka` are further settings of kafka-python's consumer.
 
         Raises:
             ValueError: `on_lost` is no mode.
+            UserError: Something is wrong with the connection, a line each.
         """
+        to = connection or Connection.of_environment(bootstrap=bootstrap, prefix=prefix)
         self._state = ControlState(clock, on_lost=on_lost, models=models)
         self._on_change = on_change
         self._told = False
         self._lost: frozenset[str] = frozenset()
-        settings = {"bootstrap_servers": bootstrap, **(kafka or {})}
-        self._follower: Follower | None = Follower(f"{prefix}control", self._take, self._tick, settings)
+        settings = {**settings_of(to), "isolation_level": to.isolation_level, **(kafka or {})}
+        self._follower: Follower | None = Follower(f"{to.prefix}control", self._take, self._tick, settings)
         self._follower.start()
         _FOLLOWING.add(self)
 

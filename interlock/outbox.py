@@ -6,6 +6,7 @@ from threading import Condition, Lock
 from typing import NamedTuple
 
 from interlock.packing import Event, Limits, Packed
+from interlock.rights import why
 
 
 class EmitError(RuntimeError):
@@ -203,4 +204,4 @@ class Outbox:
 
     def _because(self) -> str:
         error = self.last_error
-        return "" if error is None else f"; the last error: {type(error).__name__}: {error}"
+        return "" if error is None else f"; the last error: {why(error, 'Write')}"

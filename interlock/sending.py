@@ -20,6 +20,7 @@ from interlock.outbox import Outbox, Returned, Taken
 from interlock.packing import HEADERS, Event, Limits, Packed, Packer
 from interlock.partitions import partition_of
 from interlock.reaching import producer as reach
+from interlock.rights import why
 
 LOG = logging.getLogger("interlock.emit")
 
@@ -147,7 +148,8 @@ class Sender:
         if self._outbox.acknowledged > self._acknowledged:
             self._pause = FIRST_PAUSE
         self._acknowledged = self._outbox.acknowledged
-        LOG.warning("not delivered: %s; trying again in %.1f s", self._outbox.last_error, self._pause)
+        error = self._outbox.last_error
+        LOG.warning("not delivered: %s; trying again in %.1f s", error and why(error, "Write"), self._pause)
         self._retry_at = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         self.drop_producer()
@@ -185,7 +187,7 @@ class Sender:
         except KafkaError as error:
             self._outbox.last_error = error
             self._looked[topic] = time.monotonic()
-            LOG.warning("topic %s: %s; looking again in %.0f s", topic, error, TOPIC_PAUSE)
+            LOG.warning("topic %s: %s; looking again in %.0f s", topic, why(error, "Write"), TOPIC_PAUSE)
             return
         self._looked.pop(topic, None)
         for due, event in self._waiting.pop(topic):

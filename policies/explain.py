@@ -38,9 +38,9 @@ _EXPECTED = {
 }
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean …?` for the known word nearest to one, or nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return `; did you mean …?` for the known word nearest to one, or nothing; `cutoff` is how near, up to 1."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"; did you mean `{near[0]}`?" if near else ""
 
 
@@ -82,7 +82,7 @@ def _one(error: ErrorDetails) -> Finding:
         return Finding(loc, _unknown_key(loc), at_key=True)
     if kind == "missing":
         return Finding(loc, f"found no `{loc[-1]}`; expected it here ({_description(loc)})")
-    return Finding(loc, f"found {show(error['input'])}; expected {_expected(error)}")
+    return Finding(loc, f"found {show(error['input'])}; expected {expected(error)}")
 
 
 def _unknown_key(loc: Loc) -> str:
@@ -91,7 +91,8 @@ def _unknown_key(loc: Loc) -> str:
     return f"unknown key `{str(loc[-1])[:SHOWN]}`" + (hint or f"; expected one of {', '.join(keys)}, or an x- key")
 
 
-def _expected(error: ErrorDetails) -> str:
+def expected(error: ErrorDetails) -> str:
+    """Return what was expected where pydantic found something else."""
     kind, context = error["type"], error.get("ctx", {})
     if kind == "value_error":
         return str(context["error"])

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import tempfile
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from shutil import rmtree
 from typing import Any
 
@@ -37,20 +37,18 @@ log = logging.getLogger("interlock.app")
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Where the worker belongs: its consumer group, its brokers, and how soon it is missed there (seconds)."""
+    """Where the worker belongs: its consumer group, and how soon it is missed there (seconds)."""
 
     name: str
-    bootstrap: Sequence[str]
-    prefix: str = ""
     session: float = 10.0
-    security: Mapping[str, Any] = field(default_factory=dict)
 
 
 def build(worker: Worker, group: Group) -> Any:
     """Return the app of a worker, ready to start."""
+    prefix = worker.clients.prefix
     app: Any = _App(
         group.name,
-        broker=broker_urls(group.bootstrap),
+        broker=broker_urls(worker.clients.consumer["bootstrap_servers"]),
         datadir=tempfile.mkdtemp(prefix="interlock-"),
         value_serializer="raw",
         key_serializer="raw",
@@ -69,10 +67,11 @@ def build(worker: Worker, group: Group) -> Any:
         broker_commit_interval=1.0,
         consumer_metadata_max_age_ms=30_000,
     )
-    app.interlock_consumer = dict(group.security)
-    _places(app, worker, group.prefix)
-    _agents(app, worker, group.prefix)
-    _timers(app, worker, group.prefix)
+    app.interlock_consumer = worker.clients.consumer
+    app.boot_strategy.enable_kafka_producer = False  # the worker has its own
+    _places(app, worker, prefix)
+    _agents(app, worker, prefix)
+    _timers(app, worker, prefix)
     return app
 
 
@@ -140,7 +139,7 @@ def _agents(app: Any, worker: Worker, prefix: str) -> None:
             if chunk.generation_id != app.consumer_generation_id:
                 continue  # from before a rebalance: it is read again from where its state stands
             try:
-                await worker.read(place, chunk.records, chunk.start)
+                await worker.read(place, chunk.records, chunk.start, chunk.offset + 1)
             except Exception as error:
                 log.error("%s: %s", place, error, exc_info=not isinstance(error, UserError))  # noqa: TRY400 - a user's mistake is one line
                 await app.crash(error)
@@ -209,14 +208,14 @@ async def run(worker: Worker, group: Group, stop: asyncio.Event, watchdog: Watch
     app.finalize()
     worker.start()
     waits = asyncio.create_task(stop.wait())
-    tells = asyncio.create_task(_tell(app, worker, group.prefix, watchdog))
+    tells = asyncio.create_task(_tell(app, worker, worker.clients.prefix, watchdog))
     watchdog.start()
     try:
         try:
             await app.start()
         finally:
             rmtree(app.conf.datadir, ignore_errors=True)  # it is for tables, which we have not
-        while not (stop.is_set() or app.crashed or app.should_stop):
+        while not (stop.is_set() or app.crashed or app.should_stop or worker.fault):
             await asyncio.wait({waits}, timeout=0.1)
             if tells.done():
                 tells.result()
@@ -224,7 +223,7 @@ async def run(worker: Worker, group: Group, stop: asyncio.Event, watchdog: Watch
         watchdog.stop()
         waits.cancel()
         tells.cancel()
-        crash, ended = app.crash_reason, not stop.is_set()
+        crash, ended = worker.fault or app.crash_reason, not stop.is_set()
         await worker.stop()
         await app.stop()
         await app.consumer.ended()

@@ -34,12 +34,15 @@ class Changes:
         """Start with these, which are of no block yet."""
         self._rows, self._bits = rows, bits
 
-    def blocks(self, first: int) -> list[Block]:
-        """Return the blocks that say something of rows from `first` on, new ones among them."""
+    def blocks(self, first: int, written: int) -> list[Block]:
+        """Return the blocks that say something of rows from `first` on, new ones among them.
+
+        All blocks of rows were `written` then or later, with the bits that were set by then.
+        """
         self._gather(first)
         while len(self._rows) >= self._most:
             self._close()
-        self._blocks = [block for block in self._blocks if block.latest >= first]
+        self._blocks = [block for block in self._blocks if block.latest >= first and block.written >= written]
         return list(self._blocks)
 
     def rest(self) -> dict[str, Any]:
@@ -57,4 +60,4 @@ class Changes:
         rows, bits = self._rows[: self._most], self._bits[: self._most]
         self._rows, self._bits = self._rows[self._most :], self._bits[self._most :]
         data = compress(pack({"row": rows, "met": bits}))
-        self._blocks.append(Block(0, len(rows), int(rows.max()), make=lambda _: data))
+        self._blocks.append(Block(0, len(rows), int(rows.max()), make=lambda _: data, once=True))

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from interlock.streams.blocks import Block, Name
 
-MAGIC = b"interlock/state/3\n"
+MAGIC = b"interlock/state/4\n"
 BEFORE = b"interlock/state/2\n"
 ARRAY, BLOCK = 1, 2
 """msgpack extension types: an array is its header and its little-endian bytes; a block where it begins, ends, its latest, its name."""

@@ -24,6 +24,9 @@ Key = tuple[str, str, int, int, int | str, int | bytes]
 
 BLOCK = "block"
 
+ANEW = 16
+"""Blocks of the owner before that are written anew with a state, at most."""
+
 Piece = tuple[str, int, bytes]
 """The digest of the whole, the number of its pieces, a part of it."""
 
@@ -179,59 +182,82 @@ def _whole(kept: Mapping[int, Piece], blocks: list[Block]) -> Mapping[str, Any] 
 
 
 class Writer:
-    """Writes the states of one owner, into its two slots in turn."""
+    """Writes the states of one owner, into its two slots in turn.
+
+    Whoever owned it before may believe that it still does, and delete blocks of its own that we still name. So those are
+    written anew under our epoch, some at each state, and nothing of other epochs is deleted until a durable state names ours only:
+    before that, nobody deletes what theirs rest on; after it, nobody deletes what ours rests on.
+    """
 
     def __init__(
         self, owner: Owner, epoch: int, partition: int, older: list[bytes], named: Collection[Name] = ()
     ) -> None:
         """Own from this epoch on; `older` are keys to be deleted once a state of ours is durable, `named` blocks that stand."""
-        self._owner, self._epoch, self._partition, self._older = owner, epoch, partition, older
+        self._owner, self._partition, self._older = owner, partition, older
+        self.epoch = self.since = epoch
         self._slot = 0
         self._sizes = [0, 0]
         self._stand, self._named = set(named), [set(named), set(named)]
 
     def spare(self, place: Place) -> None:
         """Write into the other slot first, if this place is one of ours: a group made anew counts its epochs anew."""
-        if place.epoch == self._epoch:
+        if place.epoch == self.epoch:
             self._slot = place.slot
+
+    def after(self, last: "Writer") -> None:
+        """Go on from an epoch of the same worker; if it was the one just before ours, nobody else can have owned it meanwhile."""
+        self.since = last.since if self.epoch == last.epoch + 1 else self.epoch
 
     def write(self, state: Mapping[str, Any]) -> list[Outgoing]:
         """Return the messages of a state."""
         self._slot ^= 1
-        place = Place(self._epoch, self._slot)
         named: set[Name] = set()
         new: list[Outgoing] = []
+        left = ANEW
 
         def name(block: Block) -> Name:
-            found, data = block.named(self._epoch)
+            nonlocal left
+            foreign = block.name is not None and not self._ours(block.name)
+            found, data = block.named(self.epoch, anew=foreign and left > 0)
+            left -= foreign and data is not None
             named.add(found)
             if data is not None:
                 new.append(Outgoing(TOPIC, data, block_key(self._owner, found), self._partition))
             return found
 
-        sent = pieces(self._owner, place, state, self._partition, name)
+        sent = pieces(self._owner, Place(self.epoch, self._slot), state, self._partition, name)
         self._named[self._slot] = named
         self._stand |= named
         shrunk = range(len(sent), self._sizes[self._slot])
         self._sizes[self._slot] = len(sent)
-        gone = [Outgoing(TOPIC, None, key(self._owner, place, piece), self._partition) for piece in shrunk]
+        gone = [Outgoing(TOPIC, None, self._key(self._slot, piece), self._partition) for piece in shrunk]
         return new + sent + gone  # blocks first: what is named stands
+
+    def _ours(self, name: Name) -> bool:
+        return self.since <= name.epoch <= self.epoch
+
+    def _key(self, slot: int, piece: int) -> bytes:
+        return key(self._owner, Place(self.epoch, slot), piece)
 
     def written(self) -> list[bytes]:
         """Return the keys of the pieces that stand, ours and older: what a later epoch of the same owner supersedes."""
-        sizes = enumerate(self._sizes)
-        return self._older + [
-            key(self._owner, Place(self._epoch, slot), n) for slot, size in sizes for n in range(size)
-        ]
+        return self._older + [self._key(slot, n) for slot, size in enumerate(self._sizes) for n in range(size)]
 
     @property
     def named(self) -> Collection[Name]:
         """The blocks that stand."""
         return self._stand
 
+    @property
+    def alone(self) -> bool:
+        """Whether the last state names no block that another owner may delete."""
+        return all(map(self._ours, self._named[self._slot]))
+
     def superseded(self) -> list[Outgoing]:
-        """Return the tombstones of older epochs, and of blocks that neither slot names; send them when a state is durable."""
-        left = self._stand - self._named[0] - self._named[1]
+        """Return the tombstones of older epochs, and of blocks that neither slot names; send them when the last state is durable."""
+        left = {name for name in self._stand - self._named[0] - self._named[1] if self.alone or self._ours(name)}
         self._stand -= left
-        gone, self._older = self._older + [block_key(self._owner, name) for name in sorted(left)], []
+        gone = [block_key(self._owner, name) for name in sorted(left)]
+        if self.alone:
+            gone, self._older = self._older + gone, []
         return [Outgoing(TOPIC, None, name, self._partition) for name in gone]

@@ -71,7 +71,7 @@ class Held:
     @property
     def size(self) -> int:
         """Bytes of all events that were ever remembered: it grows by what there is to save."""
-        return self.it.shard.remembered if isinstance(self.it, LiveShard) else 0
+        return sum(store.remembered for store in self.it.shard.stores()) if isinstance(self.it, LiveShard) else 0
 
     def state(self) -> Mapping[str, Any]:
         """Return what is to be saved."""
@@ -80,7 +80,7 @@ class Held:
     def close(self) -> None:
         """Let go what is on disk."""
         if isinstance(self.it, LiveShard):
-            self.it.shard.close()
+            self.it.close()
 
     def hear(self, topic: str) -> None:
         """Note that records of a topic came."""

@@ -1,7 +1,7 @@
 """Predictions meet their outcomes (STREAM.md §2), whichever comes first and however input is cut.
 
 An outcome carries a label, a review, or both: two facts. Each is remembered, met and counted on its own, once an event,
-whether they come in one outcome or in two.
+whether they come in one outcome or in two. One of higher revision takes an earlier one's place (`revisions.py`).
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.policies.model import Policy
+from interlock.streams import revisions
+from interlock.streams.admitting import Admitted, admit
 from interlock.streams.batch import Ids
 from interlock.streams.budget import Budget
 from interlock.streams.clock import Times
+from interlock.streams.revisions import Pairs
 from interlock.streams.store import Rows, Store
 
 Mask = NDArray[np.bool_]
@@ -32,10 +35,13 @@ CLASSES = {"says": "i1", "said": "u8"}, {"means": "i1"}
 NUMBERS = {"guess": "f8"}, {"truth": "f8"}
 """What is remembered of both beyond that, where numbers are judged."""
 
-TOLD = {LABEL: {"y": "i1", "label": "u8"}, REVIEW: {"ood": "i1", "along": "?"}}
-"""What is remembered of each fact of an outcome until its prediction comes.
+SAYING = {"revision": "i4", "before": "i8"}
 
-`along`: the label of the same outcome counts too, so that the outcome is counted with that.
+TOLD = {LABEL: {"y": "i1", "label": "u8", **SAYING}, REVIEW: {"ood": "i1", "along": "?", **SAYING}}
+"""What is remembered of each fact of an outcome: until its prediction comes, and for a correction of it.
+
+`along`: the label of the same outcome counts too, so that the outcome is counted with that. `before`: the row after that of
+the revision whose place this one takes, 0 for none.
 """
 
 SAID = 1
@@ -43,22 +49,6 @@ SAID = 1
 
 AT_ONCE = 4096
 """Outcomes that are looked at together, when those are sought whose wait has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """m matches of predictions and a fact as rows of the two stores; each row is in one pair at most."""
-
-    prediction: Rows
-    outcome: Rows
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """Which of n events are counted (`fresh`), and the store rows of those."""
-
-    fresh: Mask
-    rows: Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +66,12 @@ class Horizons:
 
         A prediction's id is remembered for as long as an outcome may still find it, not for `dedup_ttl` alone: a second
         prediction of the id would give the outcome two candidates, and which it met would hang on the interleaving.
+        An outcome is remembered for as long as a correction of it may still find its prediction.
         """
         labels, repeat = policy.labels, policy.dedup_ttl
         longest = max(repeat, labels.join_ttl) if joins else repeat
-        return cls(labels.join_ttl, labels.orphan_ttl, longest, max(repeat, labels.orphan_ttl))
+        told = labels.orphan_ttl + (labels.join_ttl if joins else 0)
+        return cls(labels.join_ttl, labels.orphan_ttl, longest, max(repeat, told))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +104,7 @@ class Join:
         made, said = CLASSES if kept.classes else ({}, {})
         guess, truth = NUMBERS if kept.numbers else ({}, {})
         by_series = {f"slice{place}": "i4" for place in kept.slices} | {f"stated{place}": "i8" for place in kept.stated}
-        self.predictions = Store(PREDICTION | made | guess | by_series if joins else {}, budget)
+        self.predictions = Store(PREDICTION | made | guess | by_series, budget)
         self.told = {LABEL: Store(TOLD[LABEL] | said | truth, budget), REVIEW: Store(TOLD[REVIEW], budget)}
 
     def admit_predictions(self, ids: Ids, times: Times) -> Admitted:
@@ -121,19 +113,23 @@ class Join:
             self.predictions, ids, times, self.horizons.predictions
         )  # met or not: outcomes find only the first
 
-    def admit_outcomes(self, fact: int, ids: Ids, times: Times) -> Admitted:
+    def admit_outcomes(self, fact: int, ids: Ids, times: Times, revision: NDArray[np.int32]) -> Admitted:
         """Enter a fact of outcomes; repeats of a remembered id are not fresh, and one that still waits is remembered."""
-        return admit(self.told[fact], ids, times, self.horizons.outcomes, waits=True)
+        return admit(self.told[fact], ids, times, self.horizons.outcomes, revision=revision)
 
     def meet_outcomes(self, fact: int, predictions: Rows) -> Pairs:
         """Match predictions just entered with a fact of outcomes that were waiting for them."""
         told = self.told[fact]
         if not told.size:
-            return Pairs(predictions[:0], predictions[:0])
+            return Pairs.first(predictions[:0], predictions[:0])
         found = told.find(*self._keys(self.predictions, predictions))
         predictions, found = predictions[found >= 0], found[found >= 0]
-        waiting = told.met(found) == 0
-        return self._match(fact, predictions[waiting], found[waiting])
+        corrected = told.take(found)["before"] > 0
+        waiting = (told.met(found) == 0) & ~corrected
+        pairs = self._match(fact, predictions[waiting], found[waiting])
+        if corrected.any():
+            pairs = pairs.also(revisions.meet_chains(self, fact, predictions[corrected], found[corrected]))
+        return pairs
 
     def meet_predictions(self, fact: int, outcomes: Rows) -> tuple[Pairs, Rows]:
         """Match a fact of outcomes just entered with predictions; also return the rows whose prediction has it already."""
@@ -141,27 +137,42 @@ class Join:
         found = self.predictions.find(*self._keys(told, outcomes))
         outcomes, found = outcomes[found >= 0], found[found >= 0]
         soon = told.take(outcomes)["e"] <= self.predictions.take(found)["e"] + self.horizons.join
-        taken = self._has(fact, found)
+        taken = self.has(fact, found)
         pairs = self._match(fact, found[~taken], outcomes[~taken])
         # A prediction that is too old has nothing, whether it is still there or not: memory decides no result.
-        late = np.setdiff1d(outcomes[soon & self._has(fact, found)], pairs.outcome)
+        late = np.setdiff1d(outcomes[soon & self.has(fact, found)], pairs.outcome)
         told.mark(late, SAID)
         return pairs, late
 
-    def _has(self, fact: int, predictions: Rows) -> Mask:
+    def correct(self, fact: int, outcomes: Rows) -> Pairs:
+        """Match corrections just entered with predictions that had what they correct, or would have met it."""
+        found = self.predictions.find(*self._keys(self.told[fact], outcomes))
+        return revisions.correct(self, fact, found[found >= 0], outcomes[found >= 0])
+
+    def has(self, fact: int, predictions: Rows) -> Mask:
+        """Return which of these predictions have met this fact."""
         has: Mask = (self.predictions.met(predictions) & np.uint8(fact)) != 0
         return has
 
     def _match(self, fact: int, predictions: Rows, outcomes: Rows) -> Pairs:
-        made, said = self.predictions.take(predictions)["e"], self.told[fact].take(outcomes)["e"]
-        near = (said <= made + self.horizons.join) & (made <= said + self.horizons.orphan)
+        near = self.near(fact, predictions, outcomes)
         predictions, outcomes = predictions[near], outcomes[near]
         for column in (0, 1):  # an id may come twice in a chunk, its first memory gone: the first of a row counts
             first = np.sort(np.unique((predictions, outcomes)[column], return_index=True)[1])
             predictions, outcomes = predictions[first], outcomes[first]
+        self.meet(fact, predictions, outcomes)
+        return Pairs.first(predictions, outcomes)
+
+    def near(self, fact: int, predictions: Rows, outcomes: Rows) -> Mask:
+        """Return which of these predictions and facts of their ids are close enough in time to match."""
+        made, said = self.predictions.take(predictions)["e"], self.told[fact].take(outcomes)["e"]
+        close: Mask = (said <= made + self.horizons.join) & (made <= said + self.horizons.orphan)
+        return close
+
+    def meet(self, fact: int, predictions: Rows, outcomes: Rows) -> None:
+        """Note that these have met."""
         self.predictions.mark(predictions, fact)
         self.told[fact].mark(outcomes, SAID)
-        return Pairs(predictions, outcomes)
 
     @staticmethod
     def _keys(store: Store, rows: Rows) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -169,8 +180,10 @@ class Join:
         return np.ascontiguousarray(records["h1"]), np.ascontiguousarray(records["h2"])
 
     def first(self, fact: int, rows: Rows) -> Mask:
-        """Return which of these rows stand for their outcome where outcomes are counted: its label, else its review."""
-        return np.ones(len(rows), np.bool_) if fact == LABEL else ~self.told[REVIEW].take(rows)["along"]
+        """Return which of these rows stand for their outcome where outcomes are counted: its label, else its review; none that correct."""
+        told = self.told[fact].take(rows)
+        alone: Mask = told["before"] == 0
+        return alone if fact == LABEL else alone & ~told["along"]
 
     def orphans(self, before: int) -> NDArray[np.int64]:
         """Give up outcomes whose wait ended before this time; return the ends of their waits, int64[m] ms."""
@@ -197,28 +210,19 @@ class Join:
 
     def snapshot(self, *, blocks: bool = False) -> dict[str, Any]:
         """Return the state as plain values and arrays; with `blocks` as in `Store`."""
-        return {name: store.snapshot(blocks=blocks) for name, store in self._stores().items()}
+        return {name: store.snapshot(blocks=blocks) for name, store in self.stores().items()}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same plan's join."""
-        for name, store in self._stores().items():
+        for name, store in self.stores().items():
             store.restore(saved[name])
 
     def sizes(self) -> dict[str, int]:
         """Return how many events are remembered of each side."""
         return {"predictions": self.predictions.size, "outcomes": sum(told.size for told in self.told.values())}
 
-    @property
-    def remembered(self) -> int:
-        """Bytes of all events that were ever remembered."""
-        return sum(store.remembered for store in self._stores().values())
-
-    def close(self) -> None:
-        """Let go what is on disk."""
-        for store in self._stores().values():
-            store.close()
-
-    def _stores(self) -> dict[str, Store]:
+    def stores(self) -> dict[str, Store]:
+        """Return what is remembered of each side, by the names of the state."""
         return {"predictions": self.predictions, "labels": self.told[LABEL], "reviews": self.told[REVIEW]}
 
     # -- forgetting --------------------------------------------------------------------------------------------------
@@ -260,37 +264,3 @@ class Join:
             lost += int(self.first(fact, waiting).sum())
             told.forget()
         return lost
-
-
-def admit(store: Store, ids: Ids, times: Times, memory: int, *, waits: bool = False) -> Admitted:
-    """Enter events into a store that remembers ids for `memory` ms; one that `waits` is remembered until it has met."""
-    held = store.find(ids.h1, ids.h2)
-    fresh = held < 0
-    known = np.flatnonzero(~fresh)
-    if len(known):
-        expired = times.watermark[known] > store.take(held[known])["e"] + memory
-        fresh[known] = expired & (store.met(held[known]) != 0) if waits else expired
-    for places in _repeated(ids):
-        _first_of(places, fresh, times, None if waits else memory)
-    return Admitted(fresh, store.append(ids.h1[fresh], ids.h2[fresh], times.effective[fresh]))
-
-
-def _repeated(ids: Ids) -> list[list[int]]:
-    """Return the places of each id that comes more than once in a chunk, in order."""
-    in_order = np.sort(ids.h1)
-    if not (in_order[1:] == in_order[:-1]).any():
-        return []
-    places: dict[tuple[int, int], list[int]] = {}
-    for place, key in enumerate(zip(ids.h1.tolist(), ids.h2.tolist(), strict=True)):
-        places.setdefault(key, []).append(place)
-    return [found for found in places.values() if len(found) > 1]
-
-
-def _first_of(places: list[int], fresh: Mask, times: Times, memory: int | None) -> None:
-    """Let an id count once in a chunk, and again when its event there is remembered no more; None: it is until it has met."""
-    latest: int | None = None
-    for place in places:
-        if latest is not None:
-            fresh[place] = memory is not None and times.watermark[place] > latest + memory
-        if fresh[place]:
-            latest = int(times.effective[place])

@@ -11,20 +11,23 @@ from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import CommitFailedError, KafkaError
 from kafka.structs import OffsetAndMetadata
 
-from interlock.errors import Unreachable, UserError
-from interlock.reaching import consumer
+from interlock.connection import Connection
+from interlock.ends import Ends
+from interlock.errors import Unreachable
+from interlock.reaching import consumer, settings_of
+from interlock.rights import SINK_GROUP, why
 from interlock.streams.patience import Patience
-from interlock.streams.reach import answers
+from interlock.streams.preflight import check_rights
+from interlock.streams.reach import answers, silence
 from interlock.streams.sink_progress import Progress
 from interlock.streams.sink_target import Message, Target
 
-GROUP = "interlock-sink-"
 POLL = 0.5
 """Seconds that a quiet loop waits for messages before it looks up."""
 
@@ -37,46 +40,18 @@ HISTORY_TIMEOUT = 10.0
 log = logging.getLogger("interlock.sink")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Which Kafka, and what the names of its topics begin with."""
-
-    addresses: tuple[tuple[str, int], ...]
-    prefix: str = ""
-
-    @classmethod
-    def read(cls, bootstrap: str, prefix: str = "") -> Self:
-        """Return the place that `host:port,host:port` names; UserError if it names none."""
-        pairs = [one.strip().rpartition(":") for one in bootstrap.split(",")]
-        if not all(host and port.isdecimal() and 0 < int(port) < 1 << 16 for host, _, port in pairs):
-            raise UserError(f"--bootstrap: found {bootstrap}; expected HOST:PORT, or several with commas")
-        return cls(tuple((host.strip("[]"), int(port)) for host, _, port in pairs), prefix)
-
-    @property
-    def bootstrap(self) -> list[str]:
-        """The addresses as clients take them."""
-        return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.addresses]
-
-    def __str__(self) -> str:
-        return ", ".join(self.bootstrap)
-
-    @property
-    def answers(self) -> bool:
-        """Whether any broker answers."""
-        return any(answers(*address) for address in self.addresses)
-
-
 @dataclass
 class KafkaSink:
     """Reads a target's topics until `stop` is set."""
 
     target: Target
-    place: Place
+    connection: Connection
     stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         """Start with nothing heard."""
         self._consumer: KafkaConsumer
+        self._settings = settings_of(self.connection)
         self._heard: dict[TopicPartition, int] = {}
         self._quiet_since = time.monotonic()
         self._patience, self._broker = Patience(log), Patience(log)
@@ -87,6 +62,7 @@ class KafkaSink:
 
         Raises:
             Unreachable: no broker answers at the start.
+        UserError: it does not let us in, or lacks us a right.
         """
         reached = self._reach()
         if reached is None:
@@ -100,41 +76,54 @@ class KafkaSink:
             finally:
                 self._consumer.close(timeout_ms=LEAVE_TIMEOUT)
 
+    @property
+    def _answers(self) -> bool:
+        """Whether any broker answers."""
+        return any(answers(*server, tls=self._settings.get("ssl_context")) for server in self.connection.servers)
+
+    @property
+    def _silence(self) -> str:
+        """The address, and with TLS why nobody answers."""
+        tls, servers = self._settings.get("ssl_context"), self.connection.servers
+        said = [silence(*server, tls=tls) for server in servers] if tls else []
+        return ": ".join([self.connection.bootstrap, *[one for one in said[:1] if one]])
+
     # -- the broker --------------------------------------------------------------------------------------------------
 
     def _reach(self) -> KafkaConsumer | None:
         """Return a member of the sink's group, as soon as a broker answers; None if it is stopped before."""
         deadline = time.monotonic() + START_PATIENCE
         while True:
-            if self.place.answers:
-                with suppress(KafkaError):
+            if self._answers:
+                with suppress(KafkaError, Unreachable):
+                    check_rights(self.connection, self.target.name, "")
                     return self._join()
             left = deadline - time.monotonic()
             if self.stop.wait(min(max(left, 0.0), POLL)):
                 return None
             if left <= 0:
-                raise Unreachable(f"no Kafka broker answers at {self.place} (tried for {START_PATIENCE:.0f} s)")
+                raise Unreachable(f"no Kafka broker answers at {self._silence} (tried for {START_PATIENCE:.0f} s)")
 
     def _join(self) -> KafkaConsumer:
         joined = self._client(
-            group_id=f"{self.place.prefix}{GROUP}{self.target.name}",
+            group_id=f"{self.connection.prefix}{SINK_GROUP}{self.target.name}",
             session_timeout_ms=6_000,  # after a crash its successor waits this long for its partitions
             heartbeat_interval_ms=2_000,
             max_poll_records=self.target.most,
         )
-        joined.subscribe([self.place.prefix + topic for topic in self.target.topics])
+        joined.subscribe([self.connection.prefix + topic for topic in self.target.topics])
         return joined
 
     def _client(self, **options: object) -> KafkaConsumer:
+        settings = {**self._settings, **options}
         return consumer(
-            bootstrap_servers=self.place.bootstrap,
+            **settings,
             bootstrap_timeout_ms=CONNECT_TIMEOUT,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             allow_auto_create_topics=False,
             metadata_max_age_ms=10_000,  # topics that come later are found
-            isolation_level="read_committed",
-            **options,
+            isolation_level=self.connection.isolation_level,
         )
 
     def _gather(self) -> dict[TopicPartition, list[Message]]:
@@ -170,15 +159,15 @@ class KafkaSink:
             self._broker.succeeded()
         elif now - self._quiet_since >= PROBE:
             self._quiet_since = now
-            if self.place.answers:
+            if self._answers:
                 self._broker.succeeded()
             else:
                 self._wait(self._broker.failed(self._told()))
 
     def _told(self, error: KafkaError | None = None) -> str:
-        if error is not None and self.place.answers:
-            return f"Kafka: {' '.join(str(error).split())[:200]}"
-        return f"no Kafka broker answers at {self.place}"
+        if error is not None and self._answers:
+            return f"Kafka: {why(error, 'Read')[:300]}"
+        return f"no Kafka broker answers at {self.connection.bootstrap}"
 
     # -- the target --------------------------------------------------------------------------------------------------
 
@@ -234,9 +223,11 @@ class KafkaSink:
         with closing(self._client(group_id=None)) as reader:
             reader.assign([partition])
             reader.seek(partition, heard)
-            quiet = time.monotonic()
-            while (reader.position(partition, timeout_ms=COMMIT_TIMEOUT) or 0) < first:
-                for record in reader.poll(timeout_ms=int(POLL * 1000)).get(partition, ()):
+            unread, records = Ends(lambda: self._client(group_id=None)), list[Any]()
+            unread.ends, quiet = {partition: first}, time.monotonic()
+            while not unread.reached(reader, brought=bool(records)):
+                records = reader.poll(timeout_ms=int(POLL * 1000)).get(partition, [])
+                for record in records:
                     quiet = time.monotonic()
                     if record.offset < first:
                         self.target.recall(_message(record))

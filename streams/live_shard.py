@@ -6,7 +6,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 
+from interlock.errors import UserError
 from interlock.partitions import partition_of
+from interlock.policies.changes import when
 from interlock.protocol import INPUTS
 from interlock.records import dead_letter_line
 from interlock.streams import wire
@@ -16,7 +18,7 @@ from interlock.streams.decode import sniff
 from interlock.streams.decode_dead import Bad, letter
 from interlock.streams.decode_events import Event, event_of
 from interlock.streams.due import due_line
-from interlock.streams.live import Outgoing, Setup
+from interlock.streams.live import Followed, Outgoing, Setup
 from interlock.streams.mapping import Mapping as FieldMap
 from interlock.streams.pipeline import Pipeline
 from interlock.streams.placing import Placing
@@ -63,7 +65,7 @@ class LiveShard:
 
     def __init__(self, number: int, setup: Setup, budget: Budget | None = None) -> None:
         """Start before the first event; `budget` as in `Store`."""
-        self.number, self.setup = number, setup
+        self.number, self.setup, self._budget = number, setup, budget
         self.shard = Shard(number, setup.plan, setup.scorer, patient=True, budget=budget)
         self.positions = dict.fromkeys(INPUTS, 0)
         """Per topic, the offset that comes next."""
@@ -73,8 +75,23 @@ class LiveShard:
 
     def greeting(self) -> list[Outgoing]:
         """Return what precedes all else that a shard sends."""
-        record = wire.encode(wire.Topology(self.setup.run, self.setup.layout.shards))
-        return [self._tally(record, judge) for judge in range(self.setup.layout.judges)]
+        run, judges = self.setup.run, range(self.setup.layout.judges)
+        follows = [wire.Follows(run, n, one.since, one.text) for n, one in enumerate(self.setup.changes)]
+        records = [wire.encode(wire.Topology(run, self.setup.layout.shards)), *map(wire.encode, follows)]
+        return [self._tally(record, judge) for record in records for judge in judges]
+
+    def under(self, setup: Setup) -> "LiveShard":
+        """Return the same shard with the policies that follow, of which it had not heard.
+
+        Raises:
+            UserError: it has counted events of the time of one of them already.
+        """
+        again = LiveShard(self.number, setup, self._budget)
+        again.restore(self.snapshot(blocks=True))
+        for mine, before in zip(again.shard.stores(), self.shard.stores(), strict=False):  # reports may be new
+            mine.take_over(before)
+        self.close()
+        return again
 
     def read(self, topic: str, messages: Sequence[Message]) -> list[Outgoing]:
         """Take in messages of one topic in offset order; those that were read before are passed over."""
@@ -88,19 +105,42 @@ class LiveShard:
         self.shard.counters["dead_letters"] += len(dead)
         return [*self._send(output), *map(self._dead, self._as_sent(topic, fresh, dead))]
 
+    def passed(self, topic: str, end: int) -> None:
+        """Note that nothing of a topic is left to read before an offset."""
+        self.positions[topic] = max(end, self.positions[topic])
+
     def patience(self, *, patient: bool) -> None:
         """Say whether outcomes may still come, so that predictions are kept for them however old they are."""
         self.shard.join.patient = patient
 
     def snapshot(self, *, blocks: bool = False) -> dict[str, Any]:
         """Return the state and what it covers, as plain values and arrays; with `blocks` as in `Store`."""
-        covers = {"positions": dict(self.positions), "appended": dict(self.appended)}
+        covers = {
+            "positions": dict(self.positions),
+            "appended": dict(self.appended),
+            "changes": len(self.setup.changes),
+        }
         return covers | {"shard": self.shard.snapshot(blocks=blocks)}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same shard of the same setup."""
         self.positions, self.appended = dict(saved["positions"]), dict(saved["appended"])
         self.shard.restore(saved["shard"])
+        for change in self.setup.changes[saved.get("changes", 0) :]:
+            self._ahead(change)
+
+    def _ahead(self, change: Followed) -> None:
+        come = max(self.shard.clocks[topic].latest for topic in ("predictions", "abuse"))
+        if come >= change.since:
+            raise UserError(
+                f"shard {self.number}: the policy from {when(change.since)} on came too late: events up to {when(come)} are "
+                "counted by the one before; start anew with another --group"
+            )
+
+    def close(self) -> None:
+        """Let go what is on disk."""
+        for store in self.shard.stores():
+            store.close()
 
     def lag(self, ends: Mapping[str, int]) -> int:
         """Return how many records are still to be read, given the end offsets that are known."""

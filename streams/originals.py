@@ -7,9 +7,9 @@ from typing import Any, Self
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
+from interlock.connection import Connection
 from interlock.errors import Unreachable
-from interlock.reaching import consumer
-from interlock.streams.kafka_sink import Place
+from interlock.reaching import consumer, settings_of
 
 CONNECT, PATIENCE = 10_000, 30.0
 """Milliseconds to find a broker, seconds to get one record."""
@@ -18,26 +18,26 @@ CONNECT, PATIENCE = 10_000, 30.0
 class Originals:
     """Fetches records; use it as a context manager."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, connection: Connection) -> None:
         """Open a reader that belongs to no group.
 
         Raises:
             Unreachable: no broker answers.
         """
-        self._place = place
+        self._connection = connection
         self._held: dict[int, Any] = {}
         self._at: TopicPartition | None = None
         self._kept: dict[TopicPartition, range] = {}
         try:
             self._reader: Any = consumer(
-                bootstrap_servers=place.bootstrap,
+                **settings_of(connection),
                 bootstrap_timeout_ms=CONNECT,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",  # retention may take what we ask for: then it is not there
                 isolation_level="read_committed",
             )
         except KafkaError as error:
-            raise Unreachable(f"{place}: {str(error) or type(error).__name__}") from None
+            raise Unreachable(f"{connection.bootstrap}: {str(error) or type(error).__name__}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -53,7 +53,7 @@ class Originals:
         Raises:
             Unreachable: the broker is away.
         """
-        place = TopicPartition(self._place.prefix + topic, partition)
+        place = TopicPartition(self._connection.prefix + topic, partition)
         try:
             if offset not in self._range(place):
                 return None
@@ -62,7 +62,7 @@ class Originals:
         except UnicodeDecodeError:  # the name of a header: kafka-python cannot read past it
             self._held = {}
         except KafkaError as error:
-            raise Unreachable(f"{self._place}: {str(error) or type(error).__name__}") from None
+            raise Unreachable(f"{self._connection.bootstrap}: {str(error) or type(error).__name__}") from None
         return self._held.get(offset)
 
     def _range(self, place: TopicPartition) -> range:

@@ -7,12 +7,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from interlock.rights import why
+from interlock.streams.clients import Clients
 from interlock.streams.live import Outgoing
 
 AT_ONCE = 500
@@ -35,9 +37,9 @@ log = logging.getLogger("interlock.outbox")
 class Outbox:
     """A queue in front of a producer. `taken` counts the messages taken in, `sent` those acknowledged."""
 
-    def __init__(self, connect: Mapping[str, Any], prefix: str = "") -> None:
+    def __init__(self, clients: Clients) -> None:
         """Keep the producer's settings; `start` begins to send."""
-        self._connect, self._prefix = connect, prefix
+        self._connect, self._prefix = clients.producer, clients.prefix
         self._queue: deque[Outgoing] = deque()
         self._more, self._less = asyncio.Event(), asyncio.Condition()
         self._producer: AIOKafkaProducer | None = None
@@ -104,7 +106,7 @@ class Outbox:
                 await self._deliver(batch)
             except (KafkaError, OSError, TimeoutError) as error:
                 pause = min(LONGEST_PAUSE, max(0.1, 2 * pause))
-                self.failures, self._refused = self.failures + 1, str(error) or type(error).__name__
+                self.failures, self._refused = self.failures + 1, why(error, "Write")
                 log.warning("cannot send to Kafka (%s); again in %.1f s", self._refused, pause)
                 await self._disconnect()
                 await asyncio.sleep(pause)

@@ -14,10 +14,12 @@ import msgspec
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, ProducerFencedError
 
+from interlock.connection import Connection
+from interlock.ends import Ends
 from interlock.errors import Unreachable, UserError
-from interlock.reaching import consumer, producer
+from interlock.reaching import consumer, producer, settings_of
+from interlock.rights import REFEED
 from interlock.streams.dead_letters import REFED, Fate, Fed, Letter, Repair, read_letter
-from interlock.streams.kafka_sink import Place
 from interlock.streams.originals import Originals
 
 LETTERS = "dead-letters"
@@ -81,7 +83,7 @@ def read_file(path: Path, into: Letters) -> None:
         raise UserError(f"{path}: none of its lines is a dead letter, as `dead-letters.jsonl` has them")
 
 
-def read_topic(place: Place, into: Letters, *, only_marks: bool = False) -> None:
+def read_topic(connection: Connection, into: Letters, *, only_marks: bool = False) -> None:
     """Read the topic of dead letters up to its end: letters, unless `only_marks`, and what was fed again.
 
     Raises:
@@ -89,20 +91,20 @@ def read_topic(place: Place, into: Letters, *, only_marks: bool = False) -> None
         UserError: there is no such topic.
     """
     try:
-        with closing(_reader(place)) as reader:
-            for record in _records(reader, place.prefix + LETTERS):
+        with closing(_reader(connection)) as reader:
+            for record in _records(reader, connection.prefix + LETTERS, Ends(lambda: _reader(connection))):
                 if record.value is None:
                     into.done |= {text.decode() for name, text in record.headers if name == REFED}
                 elif not only_marks:
                     for line in record.value.splitlines():
                         into.add(line, record.timestamp)
     except KafkaError as error:
-        raise Unreachable(f"{place}: {str(error) or type(error).__name__}") from None
+        raise Unreachable(f"{connection.bootstrap}: {str(error) or type(error).__name__}") from None
 
 
-def _reader(place: Place) -> KafkaConsumer:
+def _reader(connection: Connection) -> KafkaConsumer:
     return consumer(
-        bootstrap_servers=place.bootstrap,
+        **settings_of(connection),
         bootstrap_timeout_ms=CONNECT,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -110,15 +112,17 @@ def _reader(place: Place) -> KafkaConsumer:
     )
 
 
-def _records(reader: Any, topic: str) -> Iterator[Any]:
+def _records(reader: Any, topic: str, unread: Ends) -> Iterator[Any]:
     places = [TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())]
     if not places:
         raise UserError(f"{topic}: no such topic; `interlock topics` creates it")
     reader.assign(places)
-    ends = reader.end_offsets(places)
+    unread.ends, brought = reader.end_offsets(places), True
     deadline = time.monotonic() + ANSWER + TRANSACTION / 1000
-    while any(reader.position(place) < ends[place] for place in places):
-        for records in reader.poll(timeout_ms=500).values():
+    while not unread.reached(reader, brought=brought):
+        polled = reader.poll(timeout_ms=500)
+        brought = bool(polled)
+        for records in polled.values():
             deadline = time.monotonic() + ANSWER
             yield from records
         if time.monotonic() > deadline:
@@ -128,25 +132,25 @@ def _records(reader: Any, topic: str) -> Iterator[Any]:
 class Feeder:
     """Sends events and their marks in transactions; use it as a context manager. It ends every other feeder."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, connection: Connection) -> None:
         """Take over from whoever fed before; what that had not finished never was.
 
         Raises:
             Unreachable: no broker answers.
         """
-        self._place = place
+        self._connection = connection
         try:
             self._producer: KafkaProducer = producer(
-                bootstrap_servers=place.bootstrap,
+                **settings_of(connection),
                 bootstrap_timeout_ms=CONNECT,
                 acks="all",
                 allow_auto_create_topics=False,
-                transactional_id=f"{place.prefix}interlock-refeed",
+                transactional_id=f"{connection.prefix}{REFEED}",
                 transaction_timeout_ms=TRANSACTION,
             )
             self._producer.init_transactions()
         except KafkaError as error:
-            raise Unreachable(f"{place}: {str(error) or type(error).__name__}") from None
+            raise Unreachable(f"{connection.bootstrap}: {str(error) or type(error).__name__}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -171,13 +175,13 @@ class Feeder:
             except ValueError as error:  # the topic has fewer partitions than it had
                 raise UserError(f"after {sent} events: {error}") from None
             except KafkaError as error:
-                said = f"{self._place}: {str(error) or type(error).__name__}"
+                said = f"{self._connection.bootstrap}: {str(error) or type(error).__name__}"
                 raise Unreachable(f"{said}; {sent} were sent: do it again for the rest") from None
             sent += len(part)
         return sent
 
     def _transact(self, part: Sequence[Fed]) -> None:
-        prefix = self._place.prefix
+        prefix = self._connection.prefix
         self._producer.begin_transaction()
         sent = []
         for one in part:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from interlock.policies.expressions import TRUE
 from interlock.policies.expressions import UNDECIDED as UNKNOWN
 from interlock.policies.plan import HIT, UNDECIDED, Kind, Plan, Series
+from interlock.streams.admitting import admit
 from interlock.streams.batch import AbuseReports, Ids
 from interlock.streams.budget import Budget
 from interlock.streams.clock import Times
-from interlock.streams.join import admit
 from interlock.streams.names import Names, slice_codes
 from interlock.streams.store import Store
 from interlock.streams.tally import NO_COHORT, Ints, OpenCounts, tabulate
@@ -28,22 +28,22 @@ class Reports:
 
     def __init__(self, plan: Plan, budget: Budget | None = None) -> None:
         """Start empty; an event is remembered for as long as its label may come."""
-        self._plan = plan
         self._memory = max(plan.policy.dedup_ttl, plan.policy.labels.join_ttl)
-        self._store = Store({}, budget)
+        self.store = Store({}, budget)
 
     def fresh(self, ids: Ids, times: Times) -> Mask:
         """Return which reports are the first of their event, bool[n]."""
-        return admit(self._store, ids, times, self._memory).fresh
+        return admit(self.store, ids, times, self._memory).fresh
 
     def forget(self, watermark: int) -> None:
         """Forget events that were reported too long ago to be remembered."""
-        while (block := self._store.oldest()) is not None and watermark > block.latest + self._memory:
-            self._store.forget()
+        while (block := self.store.oldest()) is not None and watermark > block.latest + self._memory:
+            self.store.forget()
 
-    def count(self, batch: AbuseReports, keys: tuple[Ints, Ints], names: Names, into: OpenCounts) -> None:
+    def count(self, plan: Plan, batch: AbuseReports, keys: tuple[Ints, Ints], at: tuple[Names, OpenCounts]) -> None:
         """Count fresh reports; `keys` are their panes and codes of models, int64[n] each."""
-        for place, series in enumerate(self._plan.series):
+        names, into = at
+        for place, series in plan.counted:
             if series.kind is not Kind.ABUSE:
                 continue
             where = _where(series, batch)
@@ -55,20 +55,11 @@ class Reports:
 
     def snapshot(self, *, blocks: bool = False) -> dict[str, Any]:
         """Return the state as plain values and arrays; with `blocks` as in `Store`."""
-        return {"store": self._store.snapshot(blocks=blocks)}
+        return {"store": self.store.snapshot(blocks=blocks)}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same plan."""
-        self._store.restore(saved["store"])
-
-    @property
-    def remembered(self) -> int:
-        """Bytes of all reports that were ever remembered."""
-        return self._store.remembered
-
-    def close(self) -> None:
-        """Let go what is on disk."""
-        self._store.close()
+        self.store.restore(saved["store"])
 
 
 def _where(series: Series, batch: AbuseReports) -> NDArray[np.int8]:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import DecodeError
@@ -12,22 +11,24 @@ from interlock.partitions import partition_of
 from interlock.protocol import read_control
 from interlock.streams.blocks import Name
 from interlock.streams.budget import Budget
+from interlock.streams.catching_up import read_all, read_at
 from interlock.streams.checkpoints import TOPIC, Found, Owner, Saved, Writer
+from interlock.streams.clients import Clients
 from interlock.streams.held import Held, Key, Place, reader
 from interlock.streams.live import Setup
 from interlock.streams.live_judge import LiveJudge
 from interlock.streams.live_shard import LiveShard
-from interlock.streams.reading import read_all, read_at
 
 log = logging.getLogger("interlock.worker")
 
 
 class Restorer:
-    """Reads states, and where topics begin; `connect` are aiokafka's settings."""
+    """Reads states, and where topics begin."""
 
-    def __init__(self, setup: Setup, connect: Mapping[str, Any], prefix: str, budget: Budget) -> None:
+    def __init__(self, setup: Setup, clients: Clients, budget: Budget) -> None:
         """Keep what all reads share."""
-        self._setup, self._connect, self._prefix, self._budget = setup, connect, prefix, budget
+        self._budget = budget
+        self.setup, self._connect, self._prefix = setup, clients.consumer, clients.prefix
 
     async def restore(self, missing: Sequence[Key], generation: int) -> dict[Key, Held]:
         """Return shards and judges in the state that has come furthest, or new."""
@@ -41,20 +42,20 @@ class Restorer:
 
     def writer(self, key: Key, generation: int, older: list[bytes], named: Collection[Name]) -> Writer:
         """Return what writes the states of a shard or judge; `older` are the keys that it supersedes, `named` its blocks."""
-        return Writer(Owner(self._setup.run, *key), generation, self._home(key), older, named)
+        return Writer(Owner(self.setup.run, *key), generation, self._home(key), older, named)
 
     def _home(self, key: Key) -> int:
         """Return the partition of `checkpoints` that holds a state."""
-        return key.number % self._setup.layout.shards
+        return key.number % self.setup.layout.shards
 
     async def _restored(self, key: Key, found: Found, generation: int) -> Held:
-        if others := found.runs(*key) - {self._setup.run}:
+        if others := found.runs(*key) - {self.setup.run}:
             log.warning("%s %d: %d states of another policy or reference are left alone", *key, len(others))
-        owner = Owner(self._setup.run, *key)
+        owner = Owner(self.setup.run, *key)
         saved = found.furthest(owner)
         named = {block.name for some in saved.blocks.values() for block in some if block.name} if saved else set()
         older = found.older(owner, generation, named)
-        it = LiveJudge(key.number, self._setup) if key.kind == "judge" else self._shard(key.number)
+        it = LiveJudge(key.number, self.setup) if key.kind == "judge" else self._shard(key.number)
         held = Held(it, self.writer(key, generation, older, named))
         if saved is not None:
             held.writer.spare(saved.place)
@@ -67,7 +68,7 @@ class Restorer:
         return held
 
     def _shard(self, number: int) -> LiveShard:
-        return LiveShard(number, self._setup, self._budget)
+        return LiveShard(number, self.setup, self._budget)
 
     async def _fill(self, key: Key, saved: Saved) -> None:
         """Read the blocks of a state back into it.
@@ -86,7 +87,7 @@ class Restorer:
 
     async def _learn(self, judge: LiveJudge) -> None:
         """Let a judge know what stands on `control`."""
-        layout = self._setup.layout
+        layout = self.setup.layout
         async for record in read_all(self._connect, self._prefix + "control", list(range(layout.controls))):
             try:
                 control = read_control(record.value or b"")

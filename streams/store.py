@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from interlock.streams.blocks import Block
+from interlock.streams.blocks import UNWRITTEN, Block
 from interlock.streams.budget import Budget
 from interlock.streams.changes import Changes
 from interlock.streams.checkpoint import compress, pack
@@ -25,6 +25,10 @@ Records = NDArray[Any]
 
 BLOCK = 480_000
 """Bytes of a block's records: with all else that is one message, it stays below 512 KiB."""
+
+
+ABSENT = {"revision": 0, "before": 0}
+"""What old states say of fields that they have not; of all others, and where a policy came later that asks for more: nothing, -1."""
 
 
 class Store:
@@ -179,16 +183,16 @@ class Store:
     def snapshot(self, *, blocks: bool = False) -> dict[str, Any]:
         """Return the rows as columns; with `blocks` those of no block only, and the blocks that name the others."""
         if not blocks:
-            return self._columns(self.first, self.end)
+            return {"first": self.first, **self.columns(self.first, self.end)}
         self._changes.sealed = self._closed
-        logged = self._changes.blocks(self.first)
+        logged = self._changes.blocks(self.first, min((block.written for block in self._blocks), default=UNWRITTEN))
         state = {"first": self.first, "blocks": list(self._blocks), "logged": logged, "changed": self._changes.rest()}
-        return state | {"rest": self._columns(self._closed, self.end)}
+        return state | {"rest": self.columns(self._closed, self.end)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Become the store of which `state` is a snapshot; with blocks, it is whole once each of them was taken."""
         if "blocks" not in state:
-            self._begin(0)
+            self._begin(state.get("first", 0))
             self._put_back(state)
             return
         self._begin(state["first"])
@@ -198,19 +202,27 @@ class Store:
 
     def _finish(self, state: Mapping[str, Any]) -> None:
         """Take the rest, after the rows of the blocks; those are as they were named."""
-        self._blocks = list(state["blocks"])
+        self._blocks = [block.made_by(self._data) for block in state["blocks"]]
         self._closed = self._blocks[-1].stop if self._blocks else self.first
         self._put_back(state["rest"])
         self._set(state["changed"])
         self._changes = Changes(self._closed, state["logged"])
         self._changes.put_back(state["changed"]["row"], state["changed"]["met"])
 
+    def take_over(self, other: "Store") -> None:
+        """Hold the rows of another, which has not all of these fields perhaps; their blocks keep their names."""
+        state = other.snapshot(blocks=True)
+        self._begin(other.first)
+        for block in state["blocks"]:
+            self._put_back(other.columns(block.start, block.stop))
+        self._finish(state)
+
     def _put_back(self, columns: Mapping[str, Any]) -> None:
         rows = columns["indexed"] if "indexed" in columns else slice(None)  # of old states: the others were repeats
         self._budget.settle()
         records = np.zeros(len(columns["h1"][rows]), self.kind)
         for name in self.kind.names or ():
-            records[name] = columns[name][rows]
+            records[name] = columns[name][rows] if name in columns else ABSENT.get(name, -1)
         self._add(records, columns["met"][rows].astype(np.uint8))
 
     def _set(self, columns: Mapping[str, Any]) -> None:
@@ -218,9 +230,10 @@ class Store:
         self._met.add_bits(columns["row"][live], columns["met"][live])
 
     def _data(self, block: Block) -> bytes:
-        return compress(pack(self._columns(block.start, block.stop)))
+        return compress(pack(self.columns(block.start, block.stop)))
 
-    def _columns(self, start: int, stop: int) -> dict[str, Any]:
+    def columns(self, start: int, stop: int) -> dict[str, Any]:
+        """Return the rows from `start` up to `stop` as columns."""
         records = self._span(start, stop)
         columns = {name: np.ascontiguousarray(records[name]) for name in self.kind.names or ()}
         return columns | {"met": self._met.span(start, stop)}

@@ -62,10 +62,11 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A topic as it is on the broker."""
+    """A topic as it is on the broker; `is_seen` says whether we may see its settings."""
 
     partitions: int
     settings: Mapping[str, str] = field(default_factory=dict)
+    is_seen: bool = True
 
 
 def specs(layout: Layout, found: Mapping[str, int]) -> dict[str, Spec]:
@@ -99,7 +100,7 @@ def differences(spec: Spec, found: Found | None, bootstrap: str) -> list[str]:
             f"{spec.topic}: found {_count(found.partitions)}, expected {_count(spec.partitions)};"
             f" how to mend it: {_more_partitions(spec, found, bootstrap)}"
         )
-    for name in spec.required:
+    for name in spec.required if found.is_seen else ():
         got, expected = found.settings.get(name, "nothing"), spec.settings[name]
         if got != expected:
             lines.append(
@@ -108,6 +109,15 @@ def differences(spec: Spec, found: Found | None, bootstrap: str) -> list[str]:
                 f" --add-config {name}={expected}"
             )
     return lines
+
+
+def creation(spec: Spec, bootstrap: str, replication: int) -> str:
+    """Return the command of Kafka that makes a topic, for whoever may."""
+    configs = "".join(f" --config {name}={value}" for name, value in spec.settings.items())
+    return (
+        f"kafka-topics.sh --bootstrap-server {bootstrap} --create --topic {spec.topic} --partitions {spec.partitions}"
+        f" --replication-factor {replication}{configs}"
+    )
 
 
 def _count(partitions: int) -> str:

@@ -1,18 +1,28 @@
 """Topics on a broker: created where they are missing, verified where they exist, never altered."""
 
-import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NodeNotReadyError, for_code
+from kafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    SaslAuthenticationFailedError,
+    UnsupportedSaslMechanismError,
+    for_code,
+)
 
+from interlock.connection import Connection, plain
 from interlock.errors import Unreachable, UserError
-from interlock.streams.reach import connects
-from interlock.streams.topics import Found, Layout, Spec, differences, specs
+from interlock.reaching import reach, refused, settings_of
+from interlock.rights import lacks
+from interlock.streams.reach import connects, silence
+from interlock.streams.topics import Found, Layout, Spec, creation, differences, specs
 
 PAUSES = (0.0, 1.5, 2.5)
 """Seconds before each attempt to reach a broker."""
@@ -20,19 +30,35 @@ PAUSES = (0.0, 1.5, 2.5)
 FIRST_ANSWER, PATIENCE = 5_000, 10_000
 """Milliseconds for the first answer of a broker that listens, and for a request."""
 
+FAILOVER, AGAIN = 15.0, 0.5
+"""Seconds in which a cluster has noticed that a broker has died, and between two attempts until then."""
+
 ALREADY_THERE = 36
 """Kafka's code for a topic that another process has created since we looked."""
 
+HIDDEN, DENIED = 29, (29, 31)
+"""Kafka's codes for a topic that we may not see; for one that we may not make, by rights on topics or on the cluster."""
+
+T = TypeVar("T")
+
 _NO_ANSWER = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError)
-_LEGAL = re.compile(r"[A-Za-z0-9._-]{0,200}")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What `create` did: the topics that it made, and how those that exist differ, a line each."""
+    """What was done and seen: topics that were made, how others differ, what cannot be seen; the latter two a line each."""
 
-    created: tuple[str, ...]
-    differences: tuple[str, ...]
+    created: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the broker lets us see: partitions of topics, and the topics that it hides."""
+
+    counts: dict[str, int]
+    hidden: set[str]
 
 
 class _Client(KafkaAdminClient):  # type: ignore[misc]
@@ -47,85 +73,103 @@ class _Client(KafkaAdminClient):  # type: ignore[misc]
             raise
 
 
-def create(bootstrap: str, layout: Layout) -> Outcome:
-    """Create the topics that are missing, then verify all.
+def create(where: str | Connection, layout: Layout) -> Outcome:
+    """Create the topics that are missing, as far as we may, then verify all.
 
     Raises:
-        Unreachable: No broker answers at `bootstrap` (`host:port`, several by commas).
+        Unreachable: No broker answers at `where`.
         UserError: A broker refuses, or an argument is malformed.
     """
-    with _admin(bootstrap, layout.prefix) as admin:
-        there = _partitions(admin)
-        wanted = specs(layout, there)
-        missing = [spec for spec in wanted.values() if spec.topic not in there]
-        _create(admin, missing, layout.replication)
-        lines = _verify(admin, wanted, bootstrap)
-    return Outcome(tuple(spec.topic for spec in missing), tuple(lines))
+
+    def work(admin: KafkaAdminClient) -> Outcome:
+        seen = _look(admin, layout)
+        wanted = specs(layout, seen.counts)
+        missing = [spec for spec in wanted.values() if spec.topic not in seen.counts and spec.topic not in seen.hidden]
+        denied = _create(admin, missing, layout.replication)
+        outcome = _verify(admin, layout, plain(where).bootstrap, denied)
+        return replace(outcome, created=tuple(spec.topic for spec in missing if spec.topic not in denied))
+
+    return _done(work, where, layout.prefix)
 
 
-def verify(bootstrap: str, layout: Layout = Layout()) -> list[str]:  # noqa: B008 - it is frozen
-    """Return how the topics differ from what they must be, a line each; nothing is changed. Raises as `create`."""
-    with _admin(bootstrap, layout.prefix) as admin:
-        return _verify(admin, specs(layout, _partitions(admin)), bootstrap)
+def verify(where: str | Connection, layout: Layout = Layout()) -> Outcome:  # noqa: B008 - it is frozen
+    """Say how the topics differ from what they must be; nothing is changed. Raises as `create`."""
+    return _done(lambda admin: _verify(admin, layout, plain(where).bootstrap, ()), where, layout.prefix)
 
 
-def partitions_of(bootstrap: str, prefix: str = "") -> dict[str, int]:
+def partitions_of(where: str | Connection, prefix: str = "") -> dict[str, int]:
     """Return the number of partitions of every topic that exists, by full name. Raises as `create`."""
-    with _admin(bootstrap, prefix) as admin:
-        wanted = specs(Layout(prefix), {})
-        return {topic: count for topic, count in _partitions(admin).items() if topic in wanted}
+    return _done(lambda admin: _look(admin, Layout(prefix)).counts, where, prefix)
+
+
+def _done(work: Callable[[KafkaAdminClient], T], where: str | Connection, prefix: str) -> T:
+    """Return what is done with a client; done anew where one broker does not answer and others may.
+
+    Kafka's client goes to any broker that the cluster names, and for seconds that includes one that has just died.
+    """
+    deadline = time.monotonic() + FAILOVER
+    while True:
+        try:
+            with administering(where, prefix) as admin:
+                return work(admin)
+        except Unreachable as error:
+            if not _others_may(error, plain(where).servers) or time.monotonic() > deadline:
+                raise
+        time.sleep(AGAIN)
+
+
+def _others_may(error: Unreachable, servers: Sequence[tuple[str, int]]) -> bool:
+    """Return whether another broker may answer than the one that did not."""
+    refused = isinstance(error.__context__, KafkaConnectionError)
+    return (refused or len(servers) > 1) and any(connects(host, port) for host, port in servers)
 
 
 @contextmanager
-def _admin(bootstrap: str, prefix: str) -> Iterator[KafkaAdminClient]:
-    """Open a client once something listens; what Kafka raises becomes one line."""
-    if not _LEGAL.fullmatch(prefix):
-        raise UserError(f"--prefix: found {prefix!r}; expected up to 200 of A-Z a-z 0-9 . _ -")
-    servers = _servers(bootstrap)
-    _wait_for_one(servers, bootstrap)
+def administering(where: str | Connection, prefix: str = "") -> Iterator[KafkaAdminClient]:
+    """Open a client once something listens; what Kafka raises becomes one line. Raises as `create`."""
+    connection = replace(plain(where), prefix=prefix).checked()
+    bootstrap = connection.bootstrap
+    settings = settings_of(connection) | {
+        "bootstrap_timeout_ms": FIRST_ANSWER * (3 if connection.uses_sasl else 1),
+        "request_timeout_ms": PATIENCE,
+    }
+    _wait_for_one(connection)
     try:
-        admin = _Client(
-            bootstrap_servers=[f"{host}:{port}" for host, port in servers],
-            bootstrap_timeout_ms=FIRST_ANSWER,
-            request_timeout_ms=PATIENCE,
-        )
+        admin = reach(_Client, settings)
         try:
             yield admin
         finally:
             admin.close()
+    except (SaslAuthenticationFailedError, UnsupportedSaslMechanismError) as error:
+        raise UserError(refused(connection, error)) from None
     except _NO_ANSWER as error:
-        raise Unreachable(f"no Kafka answers at {bootstrap}: {error}") from error
+        silent = [silence(*server, tls=settings.get("ssl_context")) for server in connection.servers]
+        if connection.uses_sasl and None in silent:
+            raise UserError(refused(connection, "it ends every connection when we say who we are")) from None
+        raise Unreachable(f"no Kafka answers at {bootstrap}: {next(filter(None, silent), error)}") from None
     except KafkaError as error:
         raise UserError(f"Kafka at {bootstrap} refuses: {error}") from error
 
 
-def _servers(bootstrap: str) -> list[tuple[str, int]]:
-    """Return the hosts and ports of `host:port,host:port`."""
-    servers = []
-    for one in bootstrap.split(","):
-        host, _, port = one.strip().rpartition(":")
-        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 1 << 16:
-            raise UserError(f"--bootstrap: found {bootstrap!r}; expected host:port, several by commas")
-        servers.append((host.removeprefix("[").removesuffix("]"), int(port)))
-    return servers
-
-
-def _wait_for_one(servers: list[tuple[str, int]], bootstrap: str) -> None:
+def _wait_for_one(connection: Connection) -> None:
     for pause in PAUSES:
         time.sleep(pause)
-        if any(connects(host, port) for host, port in servers):
+        if any(connects(host, port) for host, port in connection.servers):
             return
-    raise Unreachable(f"no Kafka answers at {bootstrap} in {len(PAUSES)} attempts; `interlock kafka start` starts one")
+    said = f"no Kafka answers at {connection.bootstrap} in {len(PAUSES)} attempts"
+    raise Unreachable(f"{said}; `interlock kafka start` starts one")
 
 
-def _partitions(admin: KafkaAdminClient) -> dict[str, int]:
-    """Return the number of partitions of every topic on the broker."""
-    return {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics() if not topic["error_code"]}
+def _look(admin: KafkaAdminClient, layout: Layout) -> Seen:
+    found = admin.describe_topics(list(specs(layout, {})))
+    counts = {topic["name"]: len(topic["partitions"]) for topic in found if not topic["error_code"]}
+    return Seen(counts, {topic["name"] for topic in found if topic["error_code"] == HIDDEN})
 
 
-def _create(admin: KafkaAdminClient, missing: list[Spec], replication: int) -> None:
+def _create(admin: KafkaAdminClient, missing: Sequence[Spec], replication: int) -> set[str]:
+    """Create topics; return those that we may not create."""
     if not missing:
-        return
+        return set()
     new = {
         spec.topic: {
             "num_partitions": spec.partitions,
@@ -134,10 +178,13 @@ def _create(admin: KafkaAdminClient, missing: list[Spec], replication: int) -> N
         }
         for spec in missing
     }
-    for answer in admin.create_topics(new, raise_errors=False)["topics"]:
-        if answer["error_code"] not in {0, ALREADY_THERE}:
+    answers = admin.create_topics(new, raise_errors=False)["topics"]
+    denied = {answer["name"] for answer in answers if answer["error_code"] in DENIED}
+    for answer in answers:
+        if answer["error_code"] not in {0, ALREADY_THERE, *DENIED}:
             raise UserError(f"{answer['name']}: cannot be created: {_reason(answer)}")
-    admin.wait_for_topics(list(new))
+    admin.wait_for_topics([topic for topic in new if topic not in denied])
+    return denied
 
 
 def _reason(answer: Mapping[str, object]) -> str:
@@ -145,17 +192,31 @@ def _reason(answer: Mapping[str, object]) -> str:
     return str(said).rstrip(".") if said else str(for_code(answer["error_code"]).__name__)
 
 
-def _verify(admin: KafkaAdminClient, wanted: Mapping[str, Spec], bootstrap: str) -> list[str]:
-    counts = {topic: count for topic, count in _partitions(admin).items() if topic in wanted}
-    settings = _settings(admin, list(counts))
-    found = {topic: Found(counts[topic], settings[topic]) for topic in counts}
-    return [line for spec in wanted.values() for line in differences(spec, found.get(spec.topic), bootstrap)]
+def _verify(admin: KafkaAdminClient, layout: Layout, bootstrap: str, denied: Container[str] = ()) -> Outcome:
+    seen = _look(admin, layout)
+    settings, unseen = _settings(admin, list(seen.counts))
+    found = {topic: Found(count, settings.get(topic, {}), topic in settings) for topic, count in seen.counts.items()}
+    lines = []
+    for topic, spec in specs(layout, seen.counts).items():
+        if topic in seen.hidden:
+            lines.append(lacks("Describe", "topic", topic))
+        elif topic in denied:
+            lines.append(
+                f"{lacks('Create', 'topic', topic)}; or have it made: {creation(spec, bootstrap, layout.replication)}"
+            )
+        else:
+            lines += differences(spec, found.get(topic), bootstrap)
+    return Outcome(differences=tuple(lines), unseen=tuple(unseen))
 
 
-def _settings(admin: KafkaAdminClient, topics: list[str]) -> dict[str, dict[str, str]]:
-    """Return all settings of topics, defaults included."""
+def _settings(admin: KafkaAdminClient, topics: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Return all settings of topics, defaults included, and a line for each whose settings we may not see."""
     if not topics:
-        return {}
+        return {}, []
     resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
-    described = admin.describe_configs(resources, config_filter="all")["topic"]
-    return {topic: {name: str(one["value"]) for name, one in described[topic].items()} for topic in topics}
+    described = admin.describe_configs(resources, config_filter="all")["topic"]  # empty where it is denied
+    found = {
+        topic: {name: str(one["value"]) for name, one in told.items()} for topic, told in described.items() if told
+    }
+    unseen = [topic for topic in topics if topic not in found]
+    return found, [f"{lacks('DescribeConfigs', 'topic', topic)}; its settings were not verified" for topic in unseen]

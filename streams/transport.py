@@ -38,7 +38,7 @@ log = logging.getLogger("interlock.transport")
 
 
 class Chunk(ConsumerMessage):  # type: ignore[misc] # Faust's types are not checked
-    """A fetched chunk as one Faust message: `records` in offset order, `offset` the last one's; all from `start` on."""
+    """A fetched chunk as one Faust message: `records` in offset order; all from `start` up to `offset`, both included."""
 
     __slots__ = ("records", "start")
 
@@ -51,7 +51,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self._delivered: MutableMapping[TP, deque[int]] = defaultdict(deque)
         self._processed: dict[TP, int] = {}
         self._doubted: dict[TP, int] = {}
-        self._passed: dict[TP, int] = {}
+        self._seeks = 0
         self._between_fetches = asyncio.Event()
         self._between_fetches.set()
 
@@ -87,7 +87,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """Start every partition where its checkpoint says, never at the committed offset."""
         self.stop_flow()  # Faust lets it on for a worker that owned nothing, and resumes it when this is done
         await self._between_fetches.wait()  # a fetch that ends later would set its own position
-        for known in (self._delivered, self._processed, self._doubted, self._passed):
+        self._seeks += 1
+        for known in (self._delivered, self._processed, self._doubted):
             known.clear()
         for tp in list(self._acked_index):
             self._acked_index[tp].clear()
@@ -100,12 +101,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             self._committed_offset[tp] = None
 
     def end(self, tp: TP) -> int | None:
-        """Return the offset after the last record of a partition, as last seen; None before anything was fetched.
+        """Return the offset up to which a partition can be read, as last seen; None before anything was fetched.
 
-        A transaction's marker has an offset too, and is never delivered: where only such follow, all is read.
+        A transaction that is open ends it (the last stable offset), unless we read what is not committed.
         """
-        highwater: int | None = self.highwater(tp)
-        return self._read_offset[tp] if highwater is not None and self._passed.get(tp) == highwater else highwater
+        end: int | None = self._thread.end(tp)
+        return end
 
     def reached(self, tp: TP, position: int) -> int | None:
         """Return up to where all was read, by a state that is at `position`; None while the partition is paused.
@@ -123,14 +124,37 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     async def _drain_messages(self, fetcher: Any) -> None:
         while not (self.should_stop or fetcher.should_stop):
             await asyncio.sleep(0)
+            seeks = self._seeks
             records = await self._fetched()
             generation = self.app.consumer_generation_id
             for tp, chunk in records.items():
-                if not self.flow_active or self.app.consumer_generation_id != generation:
+                if not self._flows(generation):
                     break
                 await self._deliver(TP(*tp), chunk, generation)
-            else:
-                self._passed = self._thread.positions()
+            for tp, passed in self._thread.positions().items():
+                if (
+                    self._flows(generation) and self._seeks == seeks
+                ):  # else positions may be past what was not delivered
+                    await self._skip(tp, passed, generation)
+
+    def _flows(self, generation: int) -> bool:
+        """Whether nothing has happened since that makes what was fetched another's."""
+        return bool(self.flow_active and self.app.consumer_generation_id == generation)
+
+    async def _skip(self, tp: TP, passed: int, generation: int) -> None:
+        """Deliver a chunk without records where only markers and aborted transactions were: they have offsets, too.
+
+        Whoever reads only where records are would stand before them for ever: its lag never zero, and taken for one
+        that has lost something when retention removes them.
+        """
+        start = self._read_offset[tp]
+        if start is None or passed <= start:
+            return
+        chunk = Chunk(
+            tp.topic, tp.partition, passed - 1, 0.0, 0, (), None, b"", None, 0, 0, tp, generation_id=generation
+        )  # fmt: skip
+        chunk.records = []
+        await self._hand_on(tp, chunk, start)
 
     async def _fetched(self) -> Mapping[Any, list[Any]]:
         """Return the records of one fetch; none after a while."""
@@ -154,7 +178,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         fresh = records if records[0].offset >= start else [record for record in records if record.offset >= start]
         if not fresh or (fresh[0].offset > start and not await self._bridges(tp, start)):
             return
-        message = _message(tp, fresh, generation)
+        await self._hand_on(tp, _message(tp, fresh, generation), start)
+
+    async def _hand_on(self, tp: TP, message: Chunk, start: int) -> None:
         message.start = start
         self._delivered[tp].append(message.offset)
         self._read_offset[tp] = message.offset + 1
@@ -201,17 +227,15 @@ def _message(tp: TP, records: list[Any], generation: int) -> Chunk:
 class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Holds the aiokafka consumer, built our way."""
 
-    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+    def _create_worker_consumer(self, _: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
         self._assignor = self.app.assignor  # co-partitioned: the topics of a shard stay together; Faust's own is not
-        extra: dict[str, Any] = self.app.interlock_consumer
         return aiokafka.AIOKafkaConsumer(
+            **{name: value for name, value in self.app.interlock_consumer.items() if name != "request_timeout_ms"},
             client_id=conf.broker_client_id,
             group_id=conf.id,
-            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
             partition_assignment_strategy=[self._assignor],
             enable_auto_commit=False,
-            isolation_level="read_committed",  # events fed again come in transactions (streams/refeed.py)
             auto_offset_reset="earliest",  # "none" would raise before we seek; _bridges sees what retention took
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
@@ -221,7 +245,6 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
             metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
-            **extra,
         )
 
     def on_crash(self, msg: str, *fmt: Any, **_: Any) -> None:
@@ -231,6 +254,15 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """Wait until the thread is gone, for a while: it must not outlive the loop that it reports to."""
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, LAST_WORDS)
+
+    def end(self, tp: TP) -> int | None:
+        """Return up to where a partition can be read, as the broker said last; None before it did."""
+        consumer, name = self._ensure_consumer(), aiokafka.TopicPartition(*tp)
+        if name not in consumer.assignment():
+            return None
+        is_committed = self.app.interlock_consumer.get("isolation_level") == "read_committed"
+        end: int | None = consumer.last_stable_offset(name) if is_committed else consumer.highwater(name)
+        return end
 
     def positions(self) -> dict[TP, int]:
         """Return up to where each assigned partition was fetched, transactions' markers included."""

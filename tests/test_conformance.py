@@ -29,9 +29,11 @@ from faust.types.tuples import ConsumerMessage
 from mode.services import Service
 from mode.threads import ServiceThread
 
+from interlock.connection import plain
 from interlock.policies.load import load_policy
 from interlock.streams import lenient
 from interlock.streams.app import Group, build
+from interlock.streams.clients import Clients
 from interlock.streams.live import Layout, Setup
 from interlock.streams.transport import FETCH_WAIT_MS, Chunk, Consumer, Thread
 from interlock.streams.worker import Worker
@@ -84,7 +86,6 @@ CALLED = [
     Called(TRANSPORT, fetcher.Fetcher, "fetched_records", "self partitions timeout max_records", FETCHES),
     Called(TRANSPORT, base.ThreadDelegateConsumer, "_new_consumer_thread", "self", BUILDS),
     Called(TRANSPORT, driver.AIOKafkaConsumerThread, "_create_worker_consumer", "self transport", BUILDS),
-    Called(TRANSPORT, driver, "server_list", "urls default_port", BUILDS),
     Called(TRANSPORT, base.ThreadDelegateConsumer, "earliest_offsets", "self partitions", ENDS),
     Called(TRANSPORT, base.ThreadDelegateConsumer, "highwater", "self tp", ENDS),
     Called(TRANSPORT, driver.AIOKafkaConsumerThread, "_ensure_consumer", "self", ENDS),
@@ -203,7 +204,7 @@ def test_their_code_between_ours_still_uses_the_names_that_we_set(one: Between) 
 
 
 def test_our_classes_define_only_what_theirs_have_or_what_is_new_under_an_own_name() -> None:
-    own = {"_deliver", "_bridges", "_fetched", "end", "ended", "positions", "reached"}
+    own = {"_deliver", "_bridges", "_fetched", "_flows", "_hand_on", "_skip", "end", "ended", "positions", "reached"}
     for ours, theirs in ((Consumer, driver.Consumer), (Thread, driver.AIOKafkaConsumerThread)):
         names = {name for name in vars(ours) if not name.startswith("__")} - {"_abc_impl", "abstract", "logger"}
         taken = own & set(dir(theirs))
@@ -243,9 +244,8 @@ def built(then: Callable[[Any], Awaitable[None]]) -> None:
     """Run a test with the app of a worker, which is not started."""
 
     async def run() -> None:
-        app = build(
-            Worker(Setup(load_policy(POLICY.encode(), "story"), None, Layout(1)), {}), Group("g", ["127.0.0.1:9"])
-        )
+        setup = Setup(load_policy(POLICY.encode(), "story"), None, Layout(1))
+        app = build(Worker(setup, Clients(plain("127.0.0.1:9"))), Group("g"))
         app.finalize()
         app.conf.datadir.rmdir()
         await then(app)

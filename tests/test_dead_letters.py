@@ -152,7 +152,7 @@ def _at(index: int, one: Letter) -> _Shown:
         (("replay",), "what is to be replayed? Give POLICY"),
         (("replay", "--dead-letters"), "feeds a live pipeline: give --bootstrap"),
         (("replay", "--dead-letters", "no.jsonl", "--bootstrap", "127.0.0.1:1"), "no.jsonl: cannot be read"),
-        (("replay", "--dead-letters", "--bootstrap", "x"), "expected HOST:PORT"),
+        (("replay", "--dead-letters", "--bootstrap", "x"), "expected host:port"),
         (("replay", "p.yaml", "--send", "--dead-letters"), "where no POLICY is given"),
     ],
 )

@@ -7,8 +7,10 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from interlock import rights
 from interlock.commands.command_line import app
 from interlock.policies.model_slo import INDICATORS
+from interlock.streams import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -92,3 +94,10 @@ def test_a_place_is_kept_for_the_figures_of_the_benchmarks() -> None:
 def test_the_evidence_is_in_the_index_of_the_readme() -> None:
     assert "](docs/evidence.md)" in README
     assert "make evidence" in README
+
+
+def test_the_tables_of_settings_and_rights_are_those_of_the_code() -> None:
+    worker, kafka = ((ROOT / "docs" / name).read_text("utf-8") for name in ("worker.md", "kafka.md"))
+
+    assert "\n".join(settings.table()) in worker
+    assert "\n".join(rights.table()) in kafka

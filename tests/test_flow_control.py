@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 from faust.types import TP
 
+from interlock.connection import plain
 from interlock.policies.load import load_policy
 from interlock.protocol import INPUTS
 from interlock.streams.app import Group, _pace, build
 from interlock.streams.batch import Message
 from interlock.streams.checkpoints import Owner, Writer
+from interlock.streams.clients import Clients
 from interlock.streams.held import Held, Key
 from interlock.streams.live import Layout, Setup
 from interlock.streams.live_shard import LiveShard
@@ -48,8 +50,8 @@ def shard(then: Callable[[Shard], None]) -> None:
 
     async def run() -> None:
         setup = Setup(load_policy(POLICY.encode(), "story"), None, Layout(1))
-        worker = Worker(setup, {})
-        app = build(worker, Group("group", ["127.0.0.1:9"]))
+        worker = Worker(setup, Clients(plain("127.0.0.1:9")))
+        app = build(worker, Group("group"))
         app.finalize()
         app.conf.datadir.rmdir()
         app.consumer._set_active_tps({TP(topic, 0) for topic in INPUTS})

@@ -12,10 +12,12 @@ from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from interlock.connection import plain
 from interlock.partitions import partition_of
 from interlock.policies.load import load_policy
 from interlock.streams.batch import Message
 from interlock.streams.checkpoints import Owner, Writer
+from interlock.streams.clients import Clients
 from interlock.streams.health import COUNTED, EXCEPTIONS, Health
 from interlock.streams.held import Held, Key
 from interlock.streams.live import Layout, Setup
@@ -58,7 +60,7 @@ def watched(then: Callable[[Health, Mapping[str, Any]], None], number: int = 0) 
 
     async def run() -> None:
         setup = Setup(load_policy(POLICY.encode(), "story"), None, Layout(SHARDS))
-        worker = Worker(setup, {})
+        worker = Worker(setup, Clients(plain("127.0.0.1:9")))
         held: dict[str, Any] = {"shard": LiveShard(number, setup), "judge": LiveJudge(0, setup)}
         for kind, it in held.items():
             worker.held[Key(kind, it.number)] = Held(it, Writer(Owner(setup.run, kind, it.number), 1, it.number, []))

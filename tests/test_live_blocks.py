@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from interlock.commands.broker import Broker
+from interlock.connection import Connection
 from interlock.streams import checkpoint
 from interlock.streams.budget import Budget
 from interlock.streams.checkpoints import BLOCK, Owner, Writer
+from interlock.streams.clients import Clients
 from interlock.streams.held import Held, Key
 from interlock.streams.live import Outgoing
 from interlock.streams.live_shard import LiveShard
@@ -35,7 +37,7 @@ def fed(start: float, end: float, shard: LiveShard) -> LiveShard:
 
 
 def restored(kafka: Broker, prefix: str, generation: int, budget: Budget) -> Held:
-    restorer = Restorer(setup(1), {"bootstrap_servers": kafka.bootstrap}, prefix, budget)
+    restorer = Restorer(setup(1), Clients(Connection(bootstrap=kafka.bootstrap, prefix=prefix)), budget)
     return asyncio.run(restorer.restore([Key("shard", 0)], generation))[Key("shard", 0)]
 
 
@@ -65,6 +67,7 @@ def test_a_zombies_late_blocks_change_nothing_after_compaction_and_a_lost_disk_i
     other = Spill(tmp_path / "second")
     again = restored(kafka, prefix, 3, Budget(1, other.shelf, ROWS))
     assert isinstance(again.it, LiveShard)
+    found = dict(again.it.positions)
     whole = fed(0, 1, LiveShard(0, setup(1), Budget(rows=ROWS)))
     fed(0.8, 1, again.it)
     states = [checkpoint.encode(one.snapshot()) for one in (again.it, whole)]
@@ -73,5 +76,6 @@ def test_a_zombies_late_blocks_change_nothing_after_compaction_and_a_lost_disk_i
     assert of_blocks(begun) > 10
     assert of_blocks(went_on) > 10
     assert of_blocks(late) > 0
+    assert found == held.it.positions
     assert again.it.positions == whole.positions
     assert states[0] == states[1]

@@ -15,10 +15,12 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
 from interlock.commands.broker import Broker
+from interlock.connection import plain
 from interlock.errors import UserError
 from interlock.policies.load import load_policy
 from interlock.protocol import INPUTS
 from interlock.streams.app import Group, build
+from interlock.streams.clients import Clients
 from interlock.streams.held import Place, readers
 from interlock.streams.live import Layout, Setup
 from interlock.streams.worker import Worker
@@ -39,7 +41,7 @@ def assignor() -> Any:
 
     async def make() -> Any:
         setup = Setup(load_policy(POLICY.encode(), "story"), None, Layout(SHARDS))
-        app = build(Worker(setup, {}), Group("group", ["127.0.0.1:9"]))
+        app = build(Worker(setup, Clients(plain("127.0.0.1:9"))), Group("group"))
         app.conf.datadir.rmdir()
         app.finalize()
         return app.assignor

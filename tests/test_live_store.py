@@ -16,7 +16,7 @@ from interlock.policies.load import load_policy
 from interlock.streams import checkpoint
 from interlock.streams.batch import Message
 from interlock.streams.budget import Budget
-from interlock.streams.checkpoints import BLOCK, Found, Owner, Writer
+from interlock.streams.checkpoints import ANEW, BLOCK, Found, Owner, Writer
 from interlock.streams.live import Layout, Outgoing, Setup
 from interlock.streams.live_judge import LiveJudge
 from interlock.streams.live_shard import LiveShard
@@ -77,7 +77,7 @@ def test_what_a_shard_says_depends_on_no_memory_no_disk_and_no_restart(spill: Sp
         assert again.read(topic, some) == said
         if rng.random() < 0.3:
             log += writer.write(again.snapshot(blocks=True)) + writer.superseded()
-            again.shard.close()
+            again.close()
             again = restored(log, Budget(1, spill.shelf, rows))
     joins = [one.shard.join for one in (plain, spilled, again)]
     assert plain.shard.counters["joined"] > 1000
@@ -88,7 +88,7 @@ def test_what_a_shard_says_depends_on_no_memory_no_disk_and_no_restart(spill: Sp
         or rows == 500
     )
     for one in (spilled, again):
-        one.shard.close()
+        one.close()
 
 
 def test_a_label_finds_its_prediction_of_90_days_before_and_not_one_older(spill: Spill) -> None:
@@ -107,7 +107,7 @@ slos: [{name: decision_ece_1h, objective: o, target: "<= 0.1", window: 1h, actio
         for topic, events in lines.items():
             packed = b"\n".join(map(msgspec.json.encode, events[at : at + 25]))
             shard.read(topic, [Message(packed, at, START + 365 * DAY)])
-    shard.shard.close()
+    shard.close()
 
     assert shard.shard.counters["joined"] == 1000
     assert shard.shard.counters["outcomes"] == 2000
@@ -142,29 +142,117 @@ def test_a_state_with_a_damaged_block_is_refused_in_one_line_and_the_one_before_
     ]
 
 
-def test_a_new_owner_names_the_old_blocks_writes_none_again_and_a_zombies_stand_beside() -> None:
-    first, second, _ = states()
-    owner = restored([*first, *second], Budget(rows=20))
-    zombie = restored(first, Budget(rows=20))
-    writer, late = Writer(OWNER, 2, 0, []), Writer(OWNER, 1, 0, [])
-    new = writer.write(owner.snapshot(blocks=True))
-    beside = late.write(zombie.snapshot(blocks=True))
-    after = restored([*first, *second, *new, *beside], Budget(rows=20))
+def of_blocks(messages: Sequence[Outgoing]) -> list[Outgoing]:
+    return [message for message in messages if message.key and BLOCK.encode() in message.key]
 
-    assert not [m for m in new if m.key and BLOCK.encode() in m.key]
+
+def owned(log: list[Outgoing], epoch: int) -> tuple[LiveShard, Writer]:
+    """Return the furthest shard of a log and its writer, for an owner that begins now."""
+    found = Found()
+    for offset, message in enumerate(log):
+        found.put(message.key, message.value, offset)
+    named = restored_names(log)
+    return restored(log, Budget(rows=20)), Writer(OWNER, epoch, 0, found.older(OWNER, epoch, named), named)
+
+
+def alone(shard: LiveShard, writer: Writer, log: list[Outgoing]) -> list[int]:
+    """Write states until none of the owner before is needed; return how many blocks each wrote."""
+    sizes: list[int] = []
+    while not sizes or not writer.alone:
+        new = writer.write(shard.snapshot(blocks=True))
+        sizes.append(len(of_blocks(new)))
+        log += new + writer.superseded()
+    return sizes
+
+
+def test_a_new_owner_writes_the_old_blocks_anew_some_at_a_time_and_then_nobody_elses_stand() -> None:
+    first, second, _ = states()
+    log = [*first, *second]
+    owner, writer = owned(log, 2)
+    sizes = alone(owner, writer, log)
+    new = writer.write(owner.snapshot(blocks=True))
+    log += new + writer.superseded()
+    last = {message.key: message for message in log}
+    left = [message for message in last.values() if message.value is not None]
+    after = restored(list(last.values()), Budget(rows=20))
+
+    assert len(sizes) > 2
+    assert max(sizes) == ANEW
+    assert of_blocks(new) == []
+    assert {checkpoint.unpack(message.key or b"")[3] for message in left} == {2}
+    assert checkpoint.encode(after.snapshot()) == checkpoint.encode(owner.snapshot())
+
+
+def test_a_zombie_that_deletes_its_own_blocks_takes_none_that_the_new_owner_rests_on() -> None:
+    """It has run ahead and forgotten them all, while the new owner needs them still."""
+    first, _, _ = states()
+    log = list(first)
+    owner, writer = owned(log, 2)
+    some = chunks(1)
+    for topic, chunk in some[len(some) // 2 :]:
+        owner.read(topic, chunk)
+    alone(owner, writer, log)
+    log += [message._replace(value=None) for message in of_blocks(first)]
+    after = restored(log, Budget(rows=20))
+
     assert after.positions == owner.positions
     assert checkpoint.encode(after.snapshot()) == checkpoint.encode(owner.snapshot())
 
 
-def test_a_block_goes_when_neither_of_the_last_two_states_names_it() -> None:
+def test_nothing_of_other_epochs_is_deleted_while_a_state_of_ours_rests_on_it() -> None:
+    first, second, _ = states()
+    owner, writer = owned([*first, *second], 2)
+    writer.write(owner.snapshot(blocks=True))
+    owner.shard.join.predictions.forget()
+    early = writer.superseded()
+
+    assert not writer.alone
+    assert early == []
+
+
+def test_a_worker_that_keeps_a_shard_writes_nothing_anew_unless_another_may_have_had_it_meanwhile() -> None:
     first, second, shard = states()
-    writer = Writer(OWNER, 2, 0, [], restored_names(first + second))
-    store = shard.shard.join.predictions
+    log, mine = [*first, *second], Writer(OWNER, 1, 0, [])
+    sizes = []
+    for epoch in (2, 4):
+        later = Writer(OWNER, epoch, 0, [], restored_names(log))
+        later.after(mine)
+        sizes.append(len(of_blocks(later.write(shard.snapshot(blocks=True)))))
+        mine = later
+
+    assert sizes == [0, ANEW]
+
+
+def test_a_shard_under_a_policy_that_follows_remembers_the_same_in_the_same_blocks(spill: Spill) -> None:
+    plain, spilled = LiveShard(0, setup(1), Budget(rows=20)), LiveShard(0, setup(1), Budget(1, spill.shelf, 20))
+    writer, some = Writer(OWNER, 1, 0, []), chunks(2)
+    for topic, chunk in some[: len(some) // 2]:
+        plain.read(topic, chunk)
+        spilled.read(topic, chunk)
+    writer.write(spilled.snapshot(blocks=True))
+    grown = spilled.under(setup(1))
+    again = writer.write(grown.snapshot(blocks=True))
+    for topic, chunk in some[len(some) // 2 :]:
+        assert grown.read(topic, chunk) == plain.read(topic, chunk)
+
+    assert of_blocks(again) == []
+    assert checkpoint.encode(grown.snapshot()) == checkpoint.encode(plain.snapshot())
+    grown.close()
+
+
+def test_a_block_goes_when_neither_of_the_last_two_states_names_it() -> None:
+    first, second, _ = states()
+    log = [*first, *second]
+    owner, writer = owned(log, 2)
+    alone(owner, writer, log)
+    writer.write(owner.snapshot(blocks=True))
+    writer.superseded()
+    store = owner.shard.join.predictions
     gone = store._blocks[0].name
     store.forget()
     counts = []
     for _ in range(3):
-        writer.write(shard.snapshot(blocks=True))
+        writer.write(owner.snapshot(blocks=True))
         counts.append(len(writer.superseded()))
 
     assert gone is not None

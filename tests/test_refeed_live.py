@@ -10,9 +10,9 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from interlock.commands.broker import Broker
+from interlock.connection import Connection
 from interlock.protocol import ARROW, JSON_LINES
 from interlock.streams.dead_letters import REFED, Fate, Fed, Repair, refusals
-from interlock.streams.kafka_sink import Place
 from interlock.streams.mapping import load
 from interlock.streams.originals import Originals
 from interlock.streams.refeed import Feeder, Letters, read_topic
@@ -66,7 +66,7 @@ def sent(kafka: Broker, prefix: str) -> int:
 
 
 def fates(kafka: Broker, prefix: str) -> list[Fed]:
-    place, letters = Place.read(kafka.bootstrap, prefix), Letters()
+    place, letters = Connection(bootstrap=kafka.bootstrap, prefix=prefix), Letters()
     read_topic(place, letters)
     with Originals(place) as originals:
         return list(letters.fates(Repair(NOW, refusals(), load(NAMES, "map.yaml")), originals))
@@ -90,7 +90,7 @@ def test_letters_are_fed_again_once_and_counted_by_a_worker_that_lives(kafka: Br
         assert len(records(kafka.bootstrap, letters)) == bad
 
         ready = [one for one in fates(kafka, PREFIX) if one.fate is Fate.READY]
-        with Feeder(Place.read(kafka.bootstrap, PREFIX)) as killed:  # in the middle of a transaction
+        with Feeder(Connection(bootstrap=kafka.bootstrap, prefix=PREFIX)) as killed:  # in the middle of a transaction
             killed._producer.begin_transaction()
             for one in ready[:3]:
                 killed._producer.send(PREFIX + "predictions", one.value, one.key, list(one.headers), partition=1)

@@ -15,9 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.commands.broker import Broker
+from interlock.connection import plain
 from interlock.errors import UserError
 from interlock.policies.load import load_policy
 from interlock.streams.app import Group, build
+from interlock.streams.clients import Clients
 from interlock.streams.live import Layout, Setup
 from interlock.streams.transport import POLL_WHEN_FULL, Thread
 from interlock.streams.worker import Worker
@@ -35,7 +37,6 @@ class Kafka:
 
     refuses: bool = False
     earliest: int = 0
-    end: int = 0
     committed: list[int] = field(default_factory=list)
     sought: list[int] = field(default_factory=list)
 
@@ -48,9 +49,6 @@ class Kafka:
     async def commit(self, offsets: Mapping[TP, int]) -> bool:
         self.committed += [] if self.refuses else offsets.values()
         return not self.refuses
-
-    def highwater(self, _: TP) -> int:
-        return self.end
 
     async def earliest_offsets(self, *_: TP) -> Mapping[TP, int]:
         return {HERE: self.earliest}
@@ -82,7 +80,7 @@ def reading(then: Callable[[Reading], Awaitable[None]], start: int = 100) -> Non
 
     async def run() -> None:
         setup = Setup(load_policy(POLICY.encode(), "story"), None, Layout(1))
-        app = build(Worker(setup, {}), Group("group", ["127.0.0.1:9"]))
+        app = build(Worker(setup, Clients(plain("127.0.0.1:9"))), Group("group"))
         app.finalize()
         app.conf.datadir.rmdir()
         app.topics.acks_enabled_for = lambda _: True
@@ -269,16 +267,20 @@ def test_what_is_ours_no_longer_is_not_delivered() -> None:
     reading(then)
 
 
-def test_markers_at_the_end_are_nothing_to_read() -> None:
+def test_markers_at_the_end_are_passed_once_and_committed() -> None:
     async def then(one: Reading) -> None:
         await one.fetch(100, 109)
-        one.kafka.end = 112
-        unread = one.consumer.end(HERE)
-        one.consumer._passed = {HERE: 112}
-        passed = one.consumer.end(HERE)
-        one.kafka.end = 113
+        await one.consumer._skip(HERE, 112, 1)
+        await one.consumer._skip(HERE, 112, 1)
+        for chunk in one.chunks:
+            one.consumer.ack(chunk)
+        await one.consumer.commit()
 
-        assert (unread, passed, one.consumer.end(HERE)) == (112, 110, 113)
+        assert [(chunk.start, len(chunk.records), chunk.offset) for chunk in one.chunks] == [
+            (100, 10, 109),
+            (110, 0, 111),
+        ]
+        assert one.kafka.committed == [112]
 
     reading(then)
 
@@ -357,5 +359,5 @@ def test_events_between_transaction_markers_are_each_counted_once(kafka: Broker,
         until(lambda: lag(worker) == 0 and counted([worker], "predictions") == 200, "all to be counted")
         state = worker.status()["shards"]["0"]
 
-        assert state["positions"]["predictions"] == 200 + 10 - 1
+        assert state["positions"]["predictions"] == 200 + 10
         assert counted([worker], "duplicate") == 0

@@ -10,7 +10,9 @@ import msgspec
 import typer
 
 from interlock.commands.audit_plan_show import Asked, show_plan, traffic_of
+from interlock.commands.connecting import Bootstrap, File, Prefix, Sets, Told, settings_for
 from interlock.commands.inputs import read_policy
+from interlock.connection import Connection
 from interlock.emit import Emitter
 from interlock.errors import FindingError, UserError
 from interlock.outbox import EmitError
@@ -29,12 +31,7 @@ audits = typer.Typer(
     "\n\nExample: interlock audits export --replay out/replay -o todo.csv",
 )
 
-Replay = Annotated[Path | None, typer.Option(metavar="DIR", help="What a replay wrote; instead of --bootstrap.")]
-Bootstrap = Annotated[
-    str | None,
-    typer.Option(metavar="HOST:PORT", envvar="INTERLOCK_BOOTSTRAP", help="Kafka brokers; instead of --replay."),
-]
-Prefix = Annotated[str, typer.Option(metavar="TEXT", envvar="INTERLOCK_PREFIX", help="Prefix of all topics.")]
+Replay = Annotated[Path | None, typer.Option(metavar="DIR", help="What a replay wrote; instead of a Kafka.")]
 Outcomes = Annotated[
     list[Path] | None,
     typer.Option(metavar="FILE", help="Outcomes known already, beside what was imported; for --replay."),
@@ -46,24 +43,24 @@ class Source:
     """Where due reviews are, and where answers go."""
 
     replay: Path | None
-    bootstrap: str | None
-    prefix: str
+    connection: Connection | None
     outcomes: list[Path]
 
     def read(self) -> tuple[list[Due], Settled]:
         """Return what was ever due, and what is reviewed."""
         from interlock.streams import review_sources  # noqa: PLC0415 - Kafka's client takes half a second to load
 
-        if self.replay is None:
-            return review_sources.of_topics(self.bootstrap or "", self.prefix)
-        known = [*self.outcomes, *([done] if (done := self.replay / DONE).exists() else [])]
-        return review_sources.due_of_replay(self.replay), review_sources.settled_in_files(known)
+        if self.connection is not None:
+            return review_sources.of_topics(self.connection)
+        folder = self.replay or Path()
+        known = [*self.outcomes, *([done] if (done := folder / DONE).exists() else [])]
+        return review_sources.due_of_replay(folder), review_sources.settled_in_files(known)
 
     def emitter(self) -> Emitter:
         """Return what publishes outcomes."""
-        if self.replay is not None:
-            return Emitter.to_file((self.replay / DONE).parent)
-        return Emitter(self.bootstrap or "", prefix=self.prefix)
+        if self.connection is not None:
+            return Emitter(connection=self.connection)
+        return Emitter.to_file(((self.replay or Path()) / DONE).parent)
 
 
 @audits.command()
@@ -98,9 +95,11 @@ def export(  # noqa: PLR0913, PLR0917 - the options of a command
     output: Annotated[Path, typer.Option("-o", "--output", metavar="TABLE", help="The table: .csv or .jsonl.")],
     replay: Replay = None,
     bootstrap: Bootstrap = None,
-    prefix: Prefix = "",
+    prefix: Prefix = None,
     outcomes: Outcomes = None,
     now: Annotated[str | None, typer.Option(metavar="TIME", help="What is overdue then; default now.")] = None,
+    settings: File = None,
+    sets: Sets = None,
 ) -> None:
     """Write what is due and not reviewed, the most urgent first.
 
@@ -108,7 +107,8 @@ def export(  # noqa: PLR0913, PLR0917 - the options of a command
 
     Example: interlock audits export --bootstrap localhost:9092 -o todo.csv
     """
-    source, at = _source(replay, bootstrap, prefix, outcomes), _clock() if now is None else moment(now)
+    source = _source(replay, Told({"bootstrap": bootstrap, "prefix": prefix}, sets, settings), outcomes)
+    at = _clock() if now is None else moment(now)
     due, settled = source.read()
     rows = still_due(due, settled)
     write_table(output, rows, at)
@@ -124,12 +124,14 @@ def import_(  # noqa: PLR0913, PLR0917 - the options of a command
     source: Annotated[str, typer.Option(metavar="TEXT", help="Who reviewed; stands in each outcome's `source`.")],
     replay: Replay = None,
     bootstrap: Bootstrap = None,
-    prefix: Prefix = "",
+    prefix: Prefix = None,
     outcomes: Outcomes = None,
     reviewed_at: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="When, for rows that do not say; `due`: when each was due. [default: now]"),
     ] = None,
+    settings: File = None,
+    sets: Sets = None,
 ) -> None:
     """Publish what reviewers found as outcomes.
 
@@ -139,7 +141,7 @@ def import_(  # noqa: PLR0913, PLR0917 - the options of a command
     """
     if not source.strip():
         raise UserError("--source: found nothing; expected who reviewed")
-    where = _source(replay, bootstrap, prefix, outcomes)
+    where = _source(replay, Told({"bootstrap": bootstrap, "prefix": prefix}, sets, settings), outcomes)
     at = _clock() if reviewed_at is None else None if reviewed_at == "due" else moment(reviewed_at)
     due, settled = where.read()
     read = read_table(table, {one.event_id: one for one in due}, source, at)
@@ -161,12 +163,12 @@ def _publish(where: Source, rows: list[Mapping[str, object]]) -> None:
         raise UserError(f"not all was published; import the table again: {error}") from None
 
 
-def _source(replay: Path | None, bootstrap: str | None, prefix: str, outcomes: list[Path] | None) -> Source:
-    if (replay is None) == (bootstrap is None):
+def _source(replay: Path | None, asked: Told, outcomes: list[Path] | None) -> Source:
+    if replay is not None and asked.flags["bootstrap"] is not None:
         raise UserError("give one of --replay and --bootstrap")
     if outcomes and replay is None:
         raise UserError("--outcomes is for --replay: a live pipeline's outcomes stand on its topic")
-    return Source(replay, bootstrap, prefix, list(outcomes or ()))
+    return Source(replay, None if replay is not None else settings_for(asked).connection, list(outcomes or ()))
 
 
 def _clock() -> int:

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import typer
 
+from interlock.commands.connecting import Told, settings_for
 from interlock.commands.inputs import read_mapping
+from interlock.connection import Connection
 from interlock.errors import FindingError, UserError
 from interlock.policies.model import Policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.protocol import ARROW, INPUTS
 from interlock.sinks.console import console, table
 from interlock.streams.dead_letters import Fate, Fed, Repair, counted, refusals
@@ -30,7 +31,7 @@ class Asked:
 
     source: Path
     bootstrap: str | None
-    prefix: str
+    prefix: str | None
     field_map: Path | None
     send: bool
     anyway: bool
@@ -129,10 +130,9 @@ def _fates(asked: Asked, repair: Repair) -> tuple[list[Fed], int]:
         return list(letters.fates(repair, originals)), letters.junk
 
 
-def _place(asked: Asked) -> Any:
-    from interlock.streams.kafka_sink import Place  # noqa: PLC0415 - as above
-
-    return None if asked.bootstrap is None else Place.read(asked.bootstrap, asked.prefix)
+def _place(asked: Asked) -> Connection | None:
+    told = Told({"bootstrap": asked.bootstrap, "prefix": asked.prefix})
+    return None if asked.bootstrap is None else settings_for(told).connection
 
 
 def _show(fed: list[Fed], junk: int) -> None:

@@ -11,18 +11,15 @@ from typing import Annotated, Any
 
 import typer
 
+from interlock.commands.connecting import Bootstrap, File, Prefix, Sets, Show, Told, settings_for
 from interlock.commands.listen import host_and_port
 from interlock.errors import UserError
 from interlock.sinks.clickhouse import ClickHouseSink
 from interlock.sinks.pagerduty import PagerDutySink
+from interlock.streams.settings import Settings
 
 URL = "INTERLOCK_CLICKHOUSE_URL"
 ROUTING_KEY = "INTERLOCK_PAGERDUTY_ROUTING_KEY"
-
-Bootstrap = Annotated[
-    str, typer.Option(metavar="HOST:PORT", envvar="INTERLOCK_BOOTSTRAP", help="Kafka brokers, comma-separated.")
-]
-Prefix = Annotated[str, typer.Option(metavar="TEXT", envvar="INTERLOCK_PREFIX", help="Prefix of all topics.")]
 
 Listen = Annotated[
     str | None,
@@ -33,9 +30,9 @@ sink = typer.Typer(no_args_is_help=True, help="Bring outputs from Kafka to where
 
 
 @sink.command()
-def clickhouse(
-    bootstrap: Bootstrap,
-    prefix: Prefix = "",
+def clickhouse(  # noqa: PLR0913, PLR0917 - the options of a command
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
     url: Annotated[
         str | None, typer.Option(metavar="URL", help=f"http://user:password@host:8123; or set {URL}.")
     ] = None,
@@ -43,6 +40,9 @@ def clickhouse(
         Path | None, typer.Option(metavar="DIR", help="A ClickHouse (chdb) directory instead of a server.")
     ] = None,
     listen: Listen = None,
+    settings: File = None,
+    sets: Sets = None,
+    show_settings: Show = False,
 ) -> None:
     """Keep all outputs in ClickHouse.
 
@@ -52,18 +52,19 @@ def clickhouse(
     """
     from interlock.streams.sink_tables import TableTarget  # noqa: PLC0415 - Kafka's client takes half a second to load
 
+    told = settings_for(Told({"bootstrap": bootstrap, "prefix": prefix}, sets, settings), show=show_settings)
     if directory is not None and url is not None:
         raise UserError("give --url or --directory, not both")
     server = None if directory is not None else url or os.environ.get(URL)
     if directory is None and not server:
         raise UserError(f"where is ClickHouse? Give --url or --directory, or set {URL}")
-    _run(TableTarget(lambda: ClickHouseSink.connect(directory, server), prefix), bootstrap, prefix, listen)
+    _run(TableTarget(lambda: ClickHouseSink.connect(directory, server), told.prefix), told, listen)
 
 
 @sink.command()
 def pagerduty(  # noqa: PLR0913, PLR0917 - the options of a command
-    bootstrap: Bootstrap,
-    prefix: Prefix = "",
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
     base_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Another region, such as https://events.eu.pagerduty.com.")
     ] = None,
@@ -75,6 +76,9 @@ def pagerduty(  # noqa: PLR0913, PLR0917 - the options of a command
         float, typer.Option(metavar="SECONDS", min=0, help="Incidents published longer ago are passed over.")
     ] = 86_400,
     listen: Listen = None,
+    settings: File = None,
+    sets: Sets = None,
+    show_settings: Show = False,
 ) -> None:
     """Send pages to PagerDuty.
 
@@ -84,9 +88,10 @@ def pagerduty(  # noqa: PLR0913, PLR0917 - the options of a command
     """
     from interlock.streams.sink_pages import PageTarget  # noqa: PLC0415 - Kafka's client takes half a second to load
 
+    told = settings_for(Told({"bootstrap": bootstrap, "prefix": prefix}, sets, settings), show=show_settings)
     # One attempt at a time: the loop waits between them, and meanwhile stays in its group and can be stopped.
     with PagerDutySink.connect(_key(key_file), base_url, ca, attempts=1) as opened:
-        _run(PageTarget(opened, max_age), bootstrap, prefix, listen)
+        _run(PageTarget(opened, max_age), told, listen)
 
 
 def _key(file: Path | None) -> str:
@@ -102,17 +107,17 @@ def _key(file: Path | None) -> str:
     return key.strip()
 
 
-def _run(target: Any, bootstrap: str, prefix: str, listen: str | None) -> None:
+def _run(target: Any, settings: Settings, listen: str | None) -> None:
     """Run a sink until a signal stops it."""
-    from interlock.streams.kafka_sink import KafkaSink, Place  # noqa: PLC0415 - as above
+    from interlock.streams.kafka_sink import KafkaSink  # noqa: PLC0415 - as above
 
-    place, address = Place.read(bootstrap, prefix), None if listen is None else host_and_port(listen)
+    address = None if listen is None else host_and_port(listen)
     logging.basicConfig(level=logging.CRITICAL, format="%(asctime)s %(message)s")
     logging.getLogger("interlock").setLevel(logging.INFO)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    run = KafkaSink(target, place, stop)
+    run = KafkaSink(target, settings.connection, stop)
     with nullcontext() if address is None else _served(run, address):
         run.run()
 

@@ -5,18 +5,23 @@ from typing import Annotated
 
 import typer
 
+from interlock.commands.connecting import Bootstrap, File, Prefix, Sets, Told, settings_for
 from interlock.commands.inputs import read_policy
+from interlock.commands.worker import group_name
 from interlock.errors import FindingError
+from interlock.rights import commands
 from interlock.streams.topics import Layout
 
 MOST = 10_000
 """Partitions that one may ask for."""
 
+UNDECIDED = 4
+
 
 def topics(  # noqa: PLR0913, PLR0917 - the options of a command
     policy: Annotated[Path, typer.Argument(metavar="POLICY", help="Policy file.")],
-    bootstrap: Annotated[str, typer.Option(metavar="HOST:PORT", help="A broker's address; several by commas.")],
-    prefix: Annotated[str, typer.Option(help="What every topic's name begins with, such as `claims.`.")] = "",
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
     partitions: Annotated[
         int | None,
         typer.Option(
@@ -28,24 +33,33 @@ def topics(  # noqa: PLR0913, PLR0917 - the options of a command
     ] = None,
     replication: Annotated[int, typer.Option(min=1, max=9, metavar="N", help="Replicas of a topic that is made.")] = 1,
     check: Annotated[bool, typer.Option("--check", help="Create nothing: only verify.")] = False,
+    acls: Annotated[
+        bool, typer.Option("--acls", help="Ask no broker: print the commands that grant each part its rights.")
+    ] = False,
+    settings: File = None,
+    sets: Sets = None,
 ) -> None:
     """Create missing topics and verify the others.
 
-    What exists is never altered. Exit code 1 if a topic is not what it must be, 3 if no broker answers.
+    What exists is never altered. Exit code 1 if a topic is not what it must be, 2 if settings are wrong or the broker refuses us, 3 if no broker answers, 4 if the user may not see the topics' settings.
 
     Example: interlock topics policy.yaml --bootstrap 127.0.0.1:9092
     """
+    told = settings_for(Told({"bootstrap": bootstrap, "prefix": prefix}, sets, settings))
+    loaded = read_policy(policy)
+    if acls:
+        group = told.group or group_name(loaded)
+        return typer.echo("\n".join(commands(told.bootstrap, told.prefix, group)))
     from interlock.streams import topics_admin  # noqa: PLC0415 - Kafka's client takes half a second to load
 
-    model = read_policy(policy).model or policy.stem
-    layout = Layout(prefix, partitions, tally_partitions, replication)
-    if check:
-        lines = topics_admin.verify(bootstrap, layout)
-    else:
-        outcome = topics_admin.create(bootstrap, layout)
-        lines = list(outcome.differences)
-        for topic in outcome.created:
-            typer.echo(f"{topic}: created")
-    if lines:
-        raise FindingError(lines)
-    typer.echo(f"{model}: all topics are as they must be")
+    layout = Layout(told.prefix, partitions, tally_partitions, replication)
+    outcome = (topics_admin.verify if check else topics_admin.create)(told.connection, layout)
+    for topic in outcome.created:
+        typer.echo(f"{topic}: created")
+    for line in outcome.unseen:
+        typer.echo(line, err=True)
+    if outcome.differences:
+        raise FindingError(outcome.differences)
+    if outcome.unseen:
+        raise typer.Exit(UNDECIDED)
+    return typer.echo(f"{loaded.model or policy.stem}: all topics are as they must be")

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from interlock.commands.connecting import Bootstrap, File, Prefix, Sets, Show, Told, settings_for
 from interlock.commands.inputs import read_mapping, read_policy
-from interlock.commands.replay import audit_secret
+from interlock.commands.replay import warn_of_no_secret
 from interlock.policies.model import Policy
 from interlock.streams.live import Setup
 from interlock.streams.replay import load_reference
@@ -14,65 +15,69 @@ from interlock.streams.replay import load_reference
 
 def worker(  # noqa: PLR0913, PLR0917 - the options of a command
     policy: Annotated[Path, typer.Argument(metavar="POLICY", help="Policy file.")],
-    bootstrap: Annotated[
-        str, typer.Option(metavar="HOST:PORT", envvar="INTERLOCK_BOOTSTRAP", help="Kafka brokers, comma-separated.")
-    ],
-    prefix: Annotated[str, typer.Option(envvar="INTERLOCK_PREFIX", help="Prefix of all topics.")] = "",
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
     group: Annotated[str | None, typer.Option(help="Consumer group; default interlock-MODEL.")] = None,
     field_map: Annotated[
         Path | None, typer.Option("--map", metavar="FILE", help="YAML: our field names to yours.")
     ] = None,
     listen: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where /health and /metrics are served; port 0: any free one.")
-    ] = "127.0.0.1:6066",
-    checkpoint: Annotated[
-        float, typer.Option("--checkpoint-every", metavar="SECONDS", help="Between checkpoints.")
-    ] = 1.0,
+        str | None, typer.Option(metavar="HOST:PORT", help="Where /health and /metrics are; port 0: any free one.")
+    ] = None,
+    checkpoint_every: Annotated[float | None, typer.Option(metavar="SECONDS", help="Between checkpoints.")] = None,
     checkpoint_bytes: Annotated[
-        int, typer.Option(metavar="BYTES", min=1, help="New events after which a checkpoint is due before its time.")
-    ] = 16 << 20,
+        int | None, typer.Option(metavar="BYTES", help="New events after which a checkpoint is due before its time.")
+    ] = None,
     state_dir: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="DIR", help="Where pending events go that --memory has no room for; a worker's own."),
     ] = None,
     memory: Annotated[
-        int, typer.Option(metavar="MIB", min=1, help="Pending events in memory, with --state-dir; indexes on top.")
-    ] = 512,
-    idle: Annotated[
-        float, typer.Option("--idle-after", metavar="SECONDS", help="Silence that makes a source idle.")
-    ] = 60.0,
-    session: Annotated[
-        float,
-        typer.Option("--session-timeout", metavar="SECONDS", help="Silence after which others take a worker's place."),
-    ] = 10.0,
-    stall: Annotated[
-        float,
-        typer.Option(
-            "--stall-after", metavar="SECONDS", min=0, help="Standing still that ends it with exit code 75; 0: never."
-        ),
-    ] = 60.0,
-    create_time: Annotated[
-        bool, typer.Option("--allow-create-time", help="Take input topics whose producers set the append time.")
-    ] = False,
-    unsigned: Annotated[
-        bool, typer.Option("--accept-unsigned-commands", help="Obey whoever can write to the topic `commands`.")
-    ] = False,
+        int | None, typer.Option(metavar="MIB", help="Pending events in memory, with --state-dir; indexes on top.")
+    ] = None,
+    idle_after: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Silence that makes a source idle.")
+    ] = None,
+    session_timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Silence after which others take a worker's place.")
+    ] = None,
+    stall_after: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="Standing still that ends it with exit code 75; 0: never."),
+    ] = None,
+    allow_create_time: Annotated[
+        bool | None, typer.Option("--allow-create-time", help="Take input topics whose producers set the append time.")
+    ] = None,
+    accept_unsigned_commands: Annotated[
+        bool | None, typer.Option("--accept-unsigned-commands", help="Obey whoever can write to the topic `commands`.")
+    ] = None,
+    settings: File = None,
+    sets: Sets = None,
+    show_settings: Show = False,
 ) -> None:
     """Run the live pipeline.
 
-    It counts and judges what comes on Kafka until it is told to stop; several workers of one group share the partitions. Exit code 3 if no broker answers, 75 if it stood still: start it anew.
+    It counts and judges what comes on Kafka until it is told to stop; several workers of one group share the partitions. Settings come from flags, INTERLOCK_… variables and a YAML file, in this order. Exit codes: 1 topics, rights or policy are not as they must be, 2 wrong settings, 3 no broker answers, 75 it stood still: start it anew.
 
     Example: interlock worker policy.yaml --bootstrap localhost:9092
     """
-    from interlock.commands.worker_run import Options, layout_of, serve  # noqa: PLC0415 - Faust is an extra
-    from interlock.streams.worker import Pace  # noqa: PLC0415 - aiokafka is, too
+    from interlock.commands.worker_run import layout_of, policies_of, serve  # noqa: PLC0415 - Faust is an extra
 
+    flags = {
+        "bootstrap": bootstrap, "prefix": prefix, "group": group, "listen": listen, "idle_after": idle_after,
+        "checkpoint_every": checkpoint_every, "session_timeout": session_timeout, "stall_after": stall_after,
+        "checkpoint_bytes": checkpoint_bytes, "state_dir": state_dir, "memory": memory,
+        "allow_create_time": allow_create_time, "accept_unsigned_commands": accept_unsigned_commands,
+    }  # fmt: skip
+    told = settings_for(Told(flags, sets, settings), show=show_settings)
     loaded = read_policy(policy)
-    pace = Pace(checkpoint, idle, stall=stall, size=checkpoint_bytes)
-    options = Options(bootstrap, prefix, group or group_name(loaded), listen, pace, session, state_dir, memory << 20)
-    layout = layout_of(options, allow_create_time=create_time)
     reference, mapping = load_reference(loaded, policy.parent), read_mapping(field_map)
-    serve(Setup(loaded, reference, layout, audit_secret(loaded), mapping, takes_unsigned=unsigned), options)
+    told = told.model_copy(update={"group": told.group or group_name(loaded)})
+    secret = told.secret("audit_secret")
+    warn_of_no_secret(loaded, secret)
+    layout = layout_of(told)
+    started = Setup(loaded, reference, layout, secret, mapping, takes_unsigned=told.accept_unsigned_commands)
+    serve(*policies_of(started, policy, told), told)
 
 
 def group_name(policy: Policy) -> str:

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -14,12 +14,17 @@ from aiokafka.errors import KafkaConnectionError
 from kafka import KafkaConsumer
 
 from interlock.commands.listen import host_and_port
-from interlock.errors import FindingError, Unreachable
-from interlock.reaching import consumer
+from interlock.errors import FindingError, Unreachable, UserError
+from interlock.reaching import consumer, settings_of
 from interlock.streams.app import Group, run
 from interlock.streams.budget import Budget
+from interlock.streams.clients import Clients
+from interlock.streams.commands import PolicyRecord
 from interlock.streams.health import Health
+from interlock.streams.lineage import Follower, Lineage, begin
 from interlock.streams.live import Layout, Setup
+from interlock.streams.preflight import check_rights
+from interlock.streams.settings import Settings
 from interlock.streams.spill import Spill
 from interlock.streams.topics import STAMPS
 from interlock.streams.topics import Layout as Topics
@@ -37,39 +42,52 @@ search 15 times (measured: a fifth of a worker's time)."""
 log = logging.getLogger("interlock.worker")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a worker was started; times in seconds, `memory` in bytes, which counts where there is a `state_dir`."""
-
-    bootstrap: str
-    prefix: str
-    group: str
-    listen: str
-    pace: Pace
-    session: float
-    state_dir: Path | None = None
-    memory: int = 512 << 20
-
-
-def layout_of(options: Options, *, allow_create_time: bool) -> Layout:
-    """Verify the topics; return their partitions.
+def layout_of(settings: Settings) -> Layout:
+    """Verify the topics and the rights on them; return their partitions.
 
     Raises:
         Unreachable: no broker answers.
-        FindingError: topics are missing, or are not what counting rests on; a line each.
+        FindingError: topics are missing, or are not what counting rests on, or a right is missing; a line each.
+        UserError: the broker does not let us in.
     """
-    lines = verify(options.bootstrap, Topics(options.prefix))
-    if allow_create_time:
-        lines = [line for line in lines if STAMPS not in line]
+    connection, prefix = settings.connection, settings.prefix
+    check_rights(connection, "worker", settings.group or "")
+    seen = verify(connection, Topics(prefix))
+    lines = [line for line in seen.differences if not (settings.allow_create_time and STAMPS in line)]
     if lines:
         raise FindingError(lines)
-    count = partitions_of(options.bootstrap, options.prefix)
-    return Layout(*(count[options.prefix + topic] for topic in ("predictions", "tallies", "control")))
+    for line in seen.unseen:
+        typer.echo(f"warning: {line}", err=True)
+    count = partitions_of(connection, prefix)
+    return Layout(*(count[prefix + topic] for topic in ("predictions", "tallies", "control")))
 
 
-def serve(setup: Setup, options: Options) -> None:
+def policies_of(started: Setup, file: Path, settings: Settings) -> tuple[Setup, Lineage]:
+    """Return the setup of the group's policies, whichever of them a worker was started with.
+
+    Raises:
+        UserError: the group runs other policies, or counts by another reference.
+    """
+    reference, group = "" if started.reference is None else started.reference.id, settings.group or ""
+    record = PolicyRecord(group=group, policy=file.read_text("utf-8"), reference=reference)
+    lineage = asyncio.run(_begin(settings, record, unsigned=started.takes_unsigned))
+    if lineage.first is None or started.policy.digest not in lineage.digests():
+        raise UserError(
+            f"{file}: group {group} runs another policy; `interlock policy apply {file}` lets it follow, another --group runs "
+            "it beside"
+        )
+    if reference != lineage.reference:
+        raise UserError(f"{file}: group {group} counts by another reference; another --group runs it beside")
+    return replace(started, policy=lineage.first, changes=tuple(lineage.changes)), lineage
+
+
+async def _begin(settings: Settings, record: PolicyRecord, *, unsigned: bool) -> Lineage:
+    return await begin(Clients(settings.connection), record, unsigned=unsigned)
+
+
+def serve(setup: Setup, lineage: Lineage, settings: Settings) -> None:
     """Run until SIGTERM or SIGINT; UserError for what a person must mend."""
-    listen = host_and_port(options.listen)
+    listen = host_and_port(settings.listen)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("interlock").setLevel(logging.INFO)
     for noisy in (
@@ -84,40 +102,42 @@ def serve(setup: Setup, options: Options) -> None:
         decode([])  # loads what is loaded on first use while nothing waits for it
     gc.freeze()  # what is loaded stays
     gc.set_threshold(*GARBAGE)
-    asyncio.run(_serve(setup, options, listen))
+    asyncio.run(_serve(setup, lineage, settings, listen))
 
 
-async def _serve(setup: Setup, options: Options, listen: tuple[str, int]) -> None:
+async def _serve(setup: Setup, lineage: Lineage, settings: Settings, listen: tuple[str, int]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    servers = options.bootstrap.split(",")
-    spill = None if options.state_dir is None else Spill(options.state_dir)
-    budget = Budget() if spill is None else Budget(options.memory, spill.shelf)
-    worker = Worker(setup, {"bootstrap_servers": servers}, options.prefix, options.pace, budget)
-    health = Health(worker)
+    pace = Pace(
+        settings.checkpoint_every, settings.idle_after, stall=settings.stall_after, size=settings.checkpoint_bytes
+    )
+    clients = Clients(settings.connection)
+    spill = None if settings.state_dir is None else Spill(Path(settings.state_dir))
+    budget = Budget() if spill is None else Budget(settings.memory << 20, spill.shelf)
+    worker = Worker(setup, clients, pace, budget)
+    worker.follower = Follower(clients, lineage)
+    health, group = Health(worker), settings.group or ""
     await health.start(*listen)
-    typer.echo(f"worker of {options.group}: http://{health.address}/health")
+    typer.echo(f"worker of {group}: http://{health.address}/health")
     try:
-        await run(worker, Group(options.group, servers, options.prefix, options.session), stop, _watchdog(options))
+        await run(worker, Group(group, settings.session_timeout), stop, _watchdog(settings))
     except KafkaConnectionError as error:  # only at the start: later, a broker that is away is waited for
-        raise Unreachable(f"no Kafka answers at {options.bootstrap}: {error}") from error
+        raise Unreachable(f"no Kafka answers at {settings.bootstrap}: {error}") from error
     finally:
         await health.stop()
         if spill is not None:
             spill.close()
 
 
-def _watchdog(options: Options) -> Watchdog:
+def _watchdog(settings: Settings) -> Watchdog:
     """Return what ends a worker that stands still."""
+    given = {**settings_of(settings.connection), "isolation_level": settings.isolation_level}
 
     def connect() -> KafkaConsumer:
-        servers = options.bootstrap.split(",")
-        return consumer(
-            bootstrap_servers=servers, group_id=None, enable_auto_commit=False, isolation_level="read_committed"
-        )
+        return consumer(**given, group_id=None, enable_auto_commit=False)
 
-    return Watchdog(connect, options.prefix, options.pace.stall, _leave)
+    return Watchdog(connect, settings.prefix, settings.stall_after, _leave)
 
 
 def _leave(said: str) -> None:

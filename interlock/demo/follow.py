@@ -18,8 +18,8 @@ from interlock.demo.serving import Report
 from interlock.demo.watch import Watch
 from interlock.reaching import consumer
 from interlock.records import Page
+from interlock.rights import SINK_GROUP
 from interlock.sinks.pagerduty import event
-from interlock.streams.kafka_sink import GROUP
 
 TOPICS = ("verdicts", "control", "pages")
 """Each has one partition."""
@@ -108,7 +108,7 @@ def delivered(bootstrap: str, sink: str, topics: Sequence[str]) -> bool:
         ends = client.end_offsets(places)
     with closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
         try:
-            found = admin.list_group_offsets({GROUP + sink: places})[GROUP + sink]
+            found = admin.list_group_offsets({SINK_GROUP + sink: places})[SINK_GROUP + sink]
         except KafkaError:  # a group that has not committed yet may have no coordinator
             return False
     return all(ends[place] <= max(0, found[place].offset if place in found else 0) for place in places)

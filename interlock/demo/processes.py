@@ -11,6 +11,7 @@ from typing import NoReturn, Self
 
 from interlock.commands.broker_process import Running, on_leash
 from interlock.errors import UserError
+from interlock.streams.settings_read import VARIABLES
 
 GRACE = 30.0
 """Seconds that a process has to end by itself when it is told to."""
@@ -120,14 +121,15 @@ class Children:
     """All of them; as a context manager none outlives it."""
 
     def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
-        """Keep the logs in a folder; `environment` is what is added to ours."""
-        self._logs, self._environment = logs, os.environ | environment
+        """Keep the logs in a folder; `environment` is what is added to ours, less what says which Kafka to use."""
+        ours = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+        self._logs, self._environment = logs, {**ours, **environment}
         self._all: list[Child] = []
 
     def start(self, name: str, *arguments: str, **environment: str) -> Child:
         """Start one."""
         log = self._logs / f"{name.replace(' ', '-')}.log"
-        child = Child(name, log, arguments, self._environment | environment)
+        child = Child(name, log, arguments, {**self._environment, **environment})
         self._all.append(child)
         return child
 

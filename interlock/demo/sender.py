@@ -17,7 +17,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from interlock.emit import Emitter
+from interlock.emit import Connection, Emitter
 
 STEP = 0.01
 """Seconds from one step to the next."""
@@ -83,7 +83,7 @@ def main() -> None:
     files = {"predictions": Path(predictions), "outcomes": Path(outcomes)}
     total = sum(int(pq.read_metadata(path).num_rows) for path in files.values())
     rows = heapq.merge(*(events(path, topic) for topic, path in files.items()), key=itemgetter(0))
-    with Emitter(bootstrap, max_block_ms=PATIENCE_MS) as emitter:
+    with Emitter(connection=Connection(bootstrap=bootstrap), max_block_ms=PATIENCE_MS) as emitter:
         send(emitter, rows, total / float(seconds))
 
 

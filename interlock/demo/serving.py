@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from interlock.guard import Guard
+from interlock.guard import Connection, Guard
 from interlock.protocol import ControlRecord
 
 LOOK = 0.05
@@ -81,7 +81,9 @@ class Serving:
 def serve(bootstrap: str, task: Task, stop: threading.Event) -> None:
     """Report until told to stop."""
     news: queue.SimpleQueue[ControlRecord] = queue.SimpleQueue()
-    with Guard(bootstrap, models=[task.model], on_change=lambda _, control: news.put(control)) as guard:
+    with Guard(
+        connection=Connection(bootstrap=bootstrap), models=[task.model], on_change=lambda _, control: news.put(control)
+    ) as guard:
         serving = Serving(guard, task)
         while not stop.is_set():
             try:
