@@ -1,7 +1,7 @@
 """State on the compacted `checkpoints` topic (STREAM.md §4): in two slots an owner, read the furthest; its blocks once.
 
 Keys hold the owner's epoch, so that what a zombie writes late stands beside the newer state and never over it. Blocks have
-keys of their own, which end in their digest: a new owner names the old ones and writes none again.
+keys of their own, which end in their digest: a new owner names the old ones until it has written them under its own epoch.
 """
 
 import hashlib
