@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 REPORTS := build/reports
+SEED ?= 1
+KILLS ?= 200
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-offline test bench bench-detectors evidence fmt check lock clean
+.PHONY: help setup demo demo-offline test bench bench-detectors evidence chaos fmt check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +55,9 @@ bench-detectors: setup ## Interlock's detectors beside River's, PyOD's and other
 
 evidence: setup ## measure every acceptance test in full, into docs/evidence.md; takes a while
 	$(BIN)/python -m benchmarks.evidence
+
+chaos: setup ## 200 kills and worse on a Kafka of three nodes, a million mutated messages; SEED=1 KILLS=200; takes an hour
+	$(BIN)/python -m benchmarks.chaos --seed $(SEED) --kills $(KILLS)
 
 fmt: setup ## format, and mend what the linter can
 	$(BIN)/ruff check --fix-only .

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks import workload
-from interlock.policies.plan import Plan, make_plan
+from interlock.policies.plan import Plan
+from interlock.policies.planning import make_plan
 from interlock.streams.batch import Frame, Outcomes, Predictions
 from interlock.streams.decode import outcome_decoder, prediction_decoder
 from interlock.streams.reference import Reference

@@ -30,8 +30,8 @@ from interlock.policies.plan import (
     SETTLED,
     N,
     audit_cell,
-    make_plan,
 )
+from interlock.policies.planning import make_plan
 from interlock.policies.scalars import DAY
 from interlock.records import Control, State, Verdict
 from interlock.streams.clock import BEGINNING

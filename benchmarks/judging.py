@@ -8,7 +8,8 @@ import numpy as np
 
 from benchmarks import workload
 from interlock.policies.context import Learned
-from interlock.policies.plan import HIT, N, make_plan
+from interlock.policies.plan import HIT, N
+from interlock.policies.planning import make_plan
 from interlock.streams.clock import BEGINNING
 from interlock.streams.judge import Judge
 from interlock.streams.tally import NO_COHORT, TallyRecord

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from interlock.policies.load import load_policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from tests.living import Running
 
 LOOK = 0.05

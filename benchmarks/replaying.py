@@ -10,7 +10,7 @@ from statistics import median
 from benchmarks import workload
 from benchmarks.decode import BARE_CHUNK, Bare
 from interlock.policies.model import Policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.streams.outputs import Outputs
 from interlock.streams.reference import Reference
 from interlock.streams.replay import Inputs, replay

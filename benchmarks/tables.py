@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from interlock.detectors.logits import Score
 from interlock.policies.plan import Plan
 from interlock.records import Control
 from interlock.streams.batch import Frame, Predictions
@@ -44,9 +45,9 @@ def fitted(features: Table, least: int = LEAST_ROWS) -> Reference:
     return learn(gather(tuple(features), [frame(features, prefix="r")], []).rows, 0.01, least)
 
 
-def read(reference: Reference, events: Frame) -> Predictions:
-    """Return events as a shard gets them."""
-    batch, dead = prediction_decoder(reference.wanted(()), b"")(events)
+def read(reference: Reference, events: Frame, logits: Score | None = None) -> Predictions:
+    """Return events as a shard gets them, whose policy counts `logits` so."""
+    batch, dead = prediction_decoder(reference.wanted((), logits), b"")(events)
     if dead:
         raise ValueError(dead[0].detail)
     return batch

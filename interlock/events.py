@@ -27,6 +27,7 @@ class Prediction(Struct, omit_defaults=True):
     segment: dict[str, str] | UnsetType = UNSET
     features: dict[str, Feature] | UnsetType = UNSET
     embedding: list[float] | UnsetType = UNSET
+    logits: Annotated[list[float], Meta(description="One per class, in the same order always.")] | UnsetType = UNSET
     prediction: Scalar | UnsetType = UNSET
     score: Annotated[float, Meta(ge=0, le=1, description="Probability of the positive class.")] | UnsetType = UNSET
     probabilities: dict[str, Probability] | UnsetType = UNSET

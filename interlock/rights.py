@@ -34,9 +34,10 @@ READ: Mapping[str, tuple[str, ...]] = {
     "guard": ("control",),
     "reviewer": ("audits", "outcomes"),
     "refeeder": (*INPUTS, "dead-letters"),
+    "operator": ("commands", "tallies"),
 }
 WRITE: Mapping[str, tuple[str, ...]] = {
-    "worker": ("tallies", "verdicts", "control", "audits", "pages", "checkpoints", "dead-letters"),
+    "worker": ("tallies", "verdicts", "control", "audits", "pages", "checkpoints", "dead-letters", "commands"),
     "emitter": INPUTS,
     "reviewer": ("outcomes",),
     "refeeder": (*INPUTS, "dead-letters"),

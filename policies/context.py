@@ -17,6 +17,13 @@ BLOCKS = 24
 """Verdicts are written at least this often per window."""
 
 
+ASIDE = (
+    *("human_goal", "proxies", "owners", "runbook_url", "false_pages_per_year", "rollout", "safe_mode", "lease"),
+    *("blast_radius", "operators", "slos", "slices", "never_events", "accept_drift"),
+)
+"""Keys of a policy on which no SLO's evidence rests, or not as a whole: what an SLO needs of these is compared apart."""
+
+
 @dataclass(frozen=True, slots=True)
 class Learned:
     """What a reference contributes: dispersions, ECE groups of 64 micro-bins, label age (ms), probabilities of audit.
@@ -35,6 +42,8 @@ class Learned:
     delays: Delays | None = None
     drift: tuple[Bins, ...] = ()
     reliability: Reliability | None = None
+    later: tuple["Learned", ...] = ()
+    """The same under the policies that follow in mid-stream."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,24 @@ class Context:
     def owner(self) -> Owner:
         """Whose controls its controls are."""
         return Owner(self.model, self.slo.name, self.slo.action_on_breach, self.policy.digest)
+
+    @cached_property
+    def asked(self) -> dict[str, object]:
+        """All that the SLO's evidence rests on: where it is equal, evidence goes on under another policy.
+
+        The share of the budget of false pages is not in it: a threshold may move.
+        """
+        policy, slo = self.policy, self.slo
+        chosen = policy.slice_set(slo)
+        rules = policy.never_events if slo.spec.kind == "never_event" else ()
+        accepted = policy.accept_drift if slo.spec.kind == "drift" else ()
+        return {
+            "slo": slo.model_dump(mode="json", exclude={"objective"}),
+            "slices": None if chosen is None else chosen.model_dump(mode="json"),
+            "rules": [one.model_dump(mode="json") for one in (*rules, *accepted)],
+            "audits": self.learned.audit_probabilities,
+            "rest": policy.model_dump(mode="json", exclude=set(ASIDE)),
+        }
 
     def scope(self, name: str | None, *, pool: str) -> dict[str, str]:
         """Return the scope of a slice by its name as counted, the whole model if the SLO is not split; of its variant."""

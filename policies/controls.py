@@ -91,7 +91,7 @@ class Controls:
 
     def __init__(self, owner: Owner, describe: Describe = by_itself) -> None:
         """Start with nothing engaged; `describe` gives a control's parameters at the time it is written."""
-        self._owner, self._describe = owner, describe
+        self.owner, self._describe = owner, describe
         self.epochs: dict[ScopeKey, int] = {}
         self.engaged: dict[ScopeKey, int] = {}
         self.released: dict[ScopeKey, int] = {}
@@ -103,7 +103,7 @@ class Controls:
         """
         key = scope_key(scope)
         if key in self.engaged:
-            raise ValueError(f"{self._owner.slo} is engaged in {dict(scope)}")
+            raise ValueError(f"{self.owner.slo} is engaged in {dict(scope)}")
         self.epochs[key] = self.epochs.get(key, 0) + 1
         self.engaged[key] = cause.ts
         at = self.released.get(key)
@@ -140,13 +140,25 @@ class Controls:
             {tuple((name, value) for name, value in key): number for key, number in saved[kept]} for kept in KEPT
         )
 
+    @property
+    def name(self) -> tuple[str, str]:
+        """The SLO, or its unknown state, and the action: with a scope, what an epoch is of."""
+        return self.owner.slo, self.owner.action
+
+    def inherit(self, before: "Controls") -> None:
+        """Go on from the epochs of an earlier policy, so that none comes twice; nothing is engaged by that."""
+        for key, epoch in before.epochs.items():
+            self.epochs[key] = max(epoch, self.epochs.get(key, 0))
+        for key, ts in before.released.items():
+            self.released[key] = max(ts, self.released.get(key, ts))
+
     def control_id(self, scope: Scope, epoch: int) -> str:
         """Return `H(model, slo, scope, action, epoch)` (STREAM.md §3)."""
-        owner = self._owner
+        owner = self.owner
         return identity(owner.model, owner.slo, scope_key(scope), owner.action, epoch)
 
     def _record(self, scope: Scope, state: str, cause: Cause, told: Mapping[str, object]) -> Control:
-        owner, epoch = self._owner, self.epochs[scope_key(scope)]
+        owner, epoch = self.owner, self.epochs[scope_key(scope)]
         return Control(
             control_id=self.control_id(scope, epoch),
             epoch=epoch,

@@ -97,6 +97,8 @@ def _indicators(policy: Policy) -> Iterator[Finding]:
 def _reference(policy: Policy, names: set[str]) -> Iterator[Finding]:
     if policy.reference is not None:
         return
+    if policy.ood.logits is not None:
+        yield Finding(("ood", "logits"), "no reference, so no logits to compare with; they will not be scored")
     if names & {"ood_rate", "ood_recall"} and policy.ood.threshold is None:
         text = "no reference; OOD indicators will be no_data unless events bring ood_score and ood.threshold is set"
         yield Finding(("reference",), text)

@@ -15,6 +15,7 @@ from interlock.policies.measures import Measure
 from interlock.policies.plan import slo_paths
 from interlock.policies.said import Moment, Said
 from interlock.policies.slots import OTHER, POOL, Slots
+from interlock.policies.slotted import Slotted
 from interlock.policies.states import Facts, decide
 from interlock.policies.story import Story, evidence, sentence
 from interlock.policies.window import PaneWindow
@@ -22,17 +23,13 @@ from interlock.records import Control, State, Verdict
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-Slices = Mapping[str, Ints]
-"""Counts of one pane by slice name, int64[width] each."""
+Slices = Mapping[str, Ints]  # counts of one pane by slice name, int64[width] each
 Known = tuple[float, float | None, float | None, int, float | None]
 """What is known of one slot: value (NaN: none), the ends of its interval, events, label coverage."""
+PARTS = ("slots", "measure", "alarms", "window", "controls", "causes")  # each with a snapshot of its own
 
 
-PARTS = ("slots", "measure", "alarms", "window", "controls", "causes")
-"""What a machine is made of, each with a snapshot of its own."""
-
-
-class Machine:
+class Machine(Slotted):
     """Judges one SLO. Panes are given in order of its axis: arrival for predictions, cohorts for labels."""
 
     def __init__(self, context: Context, measure: Measure, *, pool: str = OTHER) -> None:
@@ -42,7 +39,7 @@ class Machine:
         """Slots whose evidence counts in the pool: endpoints with too few labels to be tested alone."""
         self.slots = Slots(context.cap)
         self.bank = measure.bank(context.thresholds, context.stale_panes)
-        self.alarms = self.make_alarms()
+        self.alarms: Alarms = self.make_alarms()
         self.window = PaneWindow(len(self.slots), measure.width, context.window_panes)
         self.controls = Controls(context.owner, self.describe)
         self.shown: dict[int, State] = {}
@@ -50,8 +47,6 @@ class Machine:
         self.changes: list[Transition] = []
         self._led: set[str] = set()
         self._scopes: dict[str | None, dict[str, str]] = {}
-
-    # -- evidence ----------------------------------------------------------------------------------------------------
 
     def judge(self, pane: int, slices: Slices) -> None:
         """Take in the next judged pane."""
@@ -76,6 +71,12 @@ class Machine:
         self.window.add(pane, table, log_bad)
         self.changes += self.alarms.step(pane, log_bad, nonempty, lambda slot: self.measure.log_good(told[slot]))
 
+    def restate(self, pane: int, slices: Slices) -> bool:
+        """Take in what came of a pane after it was judged: value and interval move, evidence has bet. Whether any moved."""
+        if self.context.unlabelled == "ipw":  # a label stands for those to come: more of them would count twice
+            return False
+        return self.window.restate(pane, [(self.slots.slot(name), row) for name, row in slices.items()])
+
     def make_alarms(self) -> Alarms:
         """Return what turns evidence into alarms."""
         return Alarms(len(self.slots), self.bank, latched=self.context.slo.action_on_breach == "kill_switch")
@@ -94,11 +95,8 @@ class Machine:
 
     def pool_up(self, table: Ints) -> Ints:
         """Return a table int64[S, width] with the rows of pooled slots added to the pool."""
-        if not len(self.pooled):
-            return table
         moved = table.copy()
-        moved[POOL] += table[self.pooled].sum(axis=0)
-        moved[self.pooled] = 0
+        moved[POOL], moved[self.pooled] = table[POOL] + table[self.pooled].sum(axis=0), 0
         return moved
 
     def lead(self, version: str, pane: int) -> None:

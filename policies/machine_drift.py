@@ -19,6 +19,7 @@ from interlock.policies.measures import MOST_UNDECIDED
 from interlock.policies.plan import slo_paths
 from interlock.policies.said import Moment, Said
 from interlock.policies.slots import OTHER, POOL, Slots
+from interlock.policies.slotted import Slotted
 from interlock.policies.states import Facts, decide
 from interlock.policies.window import PaneWindow
 from interlock.records import Control, State, Verdict
@@ -33,7 +34,7 @@ HOLDS = 4
 PARTS = ("slots", "window", "detector", "tallies", "controls", "causes")
 
 
-class DriftMachine:
+class DriftMachine(Slotted):
     """Judges drift by arrival pane; every finding is a ticket.
 
     A stream is found by e-BH at C = A x paging SLOs / b over all streams that there is room for: its best evidence must
@@ -67,8 +68,6 @@ class DriftMachine:
         self._reference = np.array(counts, np.int64).reshape(-1, BINS)
         self._shown: dict[int, tuple[State, tuple[int, ...]]] = {}
         self._moved: set[int] = set()
-
-    # -- evidence ----------------------------------------------------------------------------------------------------
 
     def judge(self, pane: int, slices: Mapping[str, Ints]) -> None:
         """Take in an arrival pane: counts int64[width] by slice; events, undecided ones, then bins of each stream."""
@@ -194,7 +193,7 @@ class DriftMachine:
         return [write(verdict.scope, cause)]
 
     def _verdict(self, slot: int, moment: Moment) -> Verdict:
-        context, scope = self.context, self._scope(slot)
+        context, scope = self.context, self.scope_of(self.slots.names[slot])
         end = (moment.pane + 1) * context.pane_ms
         state, drifted = self._shown[slot]
         return Verdict(
@@ -232,11 +231,12 @@ class DriftMachine:
             self._blind,
         )
 
-    def _scope(self, slot: int) -> dict[str, str]:
-        return self.context.scope(self.slots.names[slot], pool=OTHER)
+    def scope_of(self, name: str | None) -> dict[str, str]:
+        """Return the scope of a slice by its name as counted."""
+        return self.context.scope(name, pool=OTHER)
 
     def _slice(self, slot: int) -> str:
-        return self._scope(slot).get("slice", "")
+        return self.scope_of(self.slots.names[slot]).get("slice", "")
 
     # -- the rest of what every machine does ---------------------------------------------------------------------------
 
@@ -258,7 +258,7 @@ class DriftMachine:
         if not self.controls.named(command):
             return []
         for slot, stream in sorted(self.drifts):
-            if self._scope(slot) == command.scope:
+            if self.scope_of(self.slots.names[slot]) == command.scope:
                 self.detector.restart(np.array([slot]), np.array([stream]))
                 self._clear((slot, stream))
                 self._shown[slot] = self._shown[slot][0], ()
@@ -270,7 +270,7 @@ class DriftMachine:
         for slot in self.slots.taken():
             last = self.slots.last[slot]
             if slot != POOL and slot not in held and (last is None or moment.judged - last > self.context.window_panes):
-                freed.append(self._scope(slot))
+                freed.append(self.scope_of(self.slots.names[slot]))
                 self.slots.free(slot)
                 self.window.forget(slot)
                 self.detector.restart(np.full(len(self.streams), slot), np.arange(len(self.streams)))

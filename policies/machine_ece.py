@@ -14,6 +14,7 @@ from interlock.policies.measures_ece import EceMeasure
 from interlock.policies.review import Frozen, Proof, Thresholds, automatic_text
 from interlock.policies.said import Moment, Said
 from interlock.policies.slots import OTHER, POOL
+from interlock.policies.succession import Left
 from interlock.records import Control, Verdict
 
 Ints = NDArray[np.int64]
@@ -74,6 +75,22 @@ class EceMachine(Machine):
     def thaw(self, scope: Scope) -> None:
         """Forget what stayed automatic in a scope whose control has ended."""
         self._frozen.thaw(scope)
+
+    def held(self) -> list[Controls]:
+        """Return the controls that the machine has, the standing ones too."""
+        return [*super().held(), self._standing.controls]
+
+    def take_over(self, left: Left, pane: int) -> None:
+        """Go on with the controls of an earlier policy; nothing stays automatic that it had proven."""
+        super().take_over(left, pane)
+        self._standing.take_over(left, self.fits)
+
+    def place(self, key: ScopeKey, name: str | None, pane: int) -> bool:
+        """Engage the slot of a scope: nothing is decided automatically there until it is proven anew."""
+        placed = super().place(key, name, pane)
+        if placed and self._reviews:
+            self._frozen.freeze(dict(key), np.zeros(self.measure.width, np.int64))
+        return placed
 
     def let_go(self, command: ReleaseCommand, pane: int) -> list[Control]:
         """End the engaged control that a person names."""

@@ -6,7 +6,7 @@ from interlock.policies.alarm import Alarms
 from interlock.policies.alarm_rules import RuleAlarms, bank_of
 from interlock.policies.budget import burn_levels, share_of, threshold_levels
 from interlock.policies.context import Context
-from interlock.policies.machine import Ints, Machine, Mask
+from interlock.policies.machine import Ints, Machine, Mask, Slices
 from interlock.policies.measures import Measure
 from interlock.policies.measures_compare import CompareMeasure
 from interlock.policies.measures_pane import PaneMeasure
@@ -23,6 +23,10 @@ class PaneMachine(Machine):
     def complete(self, table: Ints) -> Ints:
         """Return a judged pane's rows with its shares in their bins."""
         return self._panes.complete(table)
+
+    def restate(self, pane: int, slices: Slices) -> bool:  # noqa: ARG002 - as every machine
+        """Take in nothing: a pane is one observation, which has been made."""
+        return False
 
 
 class CompareMachine(Machine):

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from interlock.detectors.never import rate_bound
 from interlock.policies.causes import Exemplar
 from interlock.policies.context import Context
-from interlock.policies.controls import Cause, Controls, ReleaseCommand, by_itself, scope_key
+from interlock.policies.controls import Cause, Controls, ReleaseCommand, ScopeKey, by_itself, scope_key
 from interlock.policies.plan import DECIDED, UNDECIDABLE, VIOLATION
 from interlock.policies.said import Moment, Said
 from interlock.policies.states import Facts, decide
+from interlock.policies.succession import Left
 from interlock.records import Control, State, Verdict
 
 Ints = NDArray[np.int64]
@@ -66,18 +67,21 @@ class NeverMachine:
             ledger, named = self._ledger(cause.version[1]), (cause.ts, cause.event_id, cause.reason)
             ledger.broken = min(ledger.broken or named, named)
 
-    def trigger(self, version: str, ts: int, event_id: str, rule: str) -> list[Control]:
+    def trigger(self, version: str, cause: tuple[int, str, str], before: Controls | None = None) -> list[Control]:
         """Return the control of a violation that has just arrived, ahead of its pane; none if it is engaged already.
 
         Its id and epoch are those of the record that the pane will yield; of several violations it names the one that
-        came first, the pane's record the one that happened first.
+        came first, the pane's record the one that happened first. `cause` are its time (ms), event and rule; `before` the
+        controls that this machine has yet to take over.
         """
+        ts, event_id, rule = cause
+        known = before or self.controls
         scope = self._scope(version if version in self._versions or self._room() else OTHER_VERSION)
         key = scope_key(scope)
-        if key in self.controls.engaged:
+        if key in known.engaged:
             return []
         early = Controls(self.context.owner)
-        early.epochs = dict(self.controls.epochs)
+        early.epochs = dict(known.epochs)
         return [early.engage(scope, Cause(ts, "", f"never-event {rule}", {"event": event_id}))]
 
     def release(self, version: str, cause: Cause) -> Control:
@@ -92,6 +96,30 @@ class NeverMachine:
         if not self.controls.named(command):
             return []
         return [self.release(command.scope.get("version", ""), command.cause)]
+
+    def held(self) -> list[Controls]:
+        """Return the controls that the machine has."""
+        return [self.controls]
+
+    @staticmethod
+    def names() -> dict[ScopeKey, str | None]:
+        """Return nothing: a version's scope says how it is counted."""
+        return {}
+
+    def take_over(self, left: Left, pane: int) -> None:  # noqa: ARG002 - counts have no panes
+        """Go on with the controls of an earlier policy: what it killed stays so until a person lets go."""
+        left.give(self.controls, self._place)
+
+    def _place(self, key: ScopeKey, name: str | None) -> bool:
+        if not self.fits(key, name):
+            return False
+        version = dict(key).get("version", "")
+        self._ledger(version)
+        return version in self._versions
+
+    def fits(self, key: ScopeKey, name: str | None) -> bool:  # noqa: ARG002 - versions have their own names
+        """Return whether a scope is one of this SLO's."""
+        return set(dict(key)) <= {"version"}
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state between two panes, as plain values and arrays."""
@@ -111,7 +139,7 @@ class NeverMachine:
         said = Said()
         due = (moment.pane + 1) % self.context.block == 0
         for version, ledger in sorted(self._versions.items()):
-            state = self._state(ledger, moment)
+            state = self._state(ledger, moment, engaged=self._engaged(version))
             new = bool(ledger.counts[:, VIOLATION].any()) and not self._engaged(version)
             if due or new or ledger.shown != state:
                 ledger.shown = state
@@ -141,10 +169,10 @@ class NeverMachine:
     def _scope(version: str) -> dict[str, str]:
         return {"version": version} if version else {}
 
-    def _state(self, ledger: Ledger, moment: Moment) -> State:
+    def _state(self, ledger: Ledger, moment: Moment, *, engaged: bool) -> State:
         decided, undecided = ledger.counts[:, DECIDED], ledger.counts[:, UNDECIDABLE]
         allowed = np.array([rule.undecided for rule in self.rules])
-        broken = bool(ledger.counts[:, VIOLATION].any())
+        broken = bool(ledger.counts[:, VIOLATION].any()) or engaged  # by an earlier policy's rules, it may be
         silent = ledger.last is None or moment.pane - ledger.last >= self.context.stale_panes
         facts = (
             broken,

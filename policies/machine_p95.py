@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from interlock.detectors.calibration import weighted_p95
 from interlock.policies.alarm import Change, Phase, Transition
 from interlock.policies.context import Context
-from interlock.policies.controls import Cause, ReleaseCommand, Scope, scope_key
+from interlock.policies.controls import Cause, Controls, ReleaseCommand, Scope, ScopeKey, scope_key
 from interlock.policies.machine import Slices
 from interlock.policies.machine_ece import EceMachine
 from interlock.policies.measures_ece import EceMeasure
@@ -17,6 +17,7 @@ from interlock.policies.said import Moment, Said
 from interlock.policies.slots import POOL, REST
 from interlock.policies.states import Facts, decide
 from interlock.policies.story import evidence, sentence
+from interlock.policies.succession import Left
 from interlock.records import Control, State, Verdict
 
 JOIN, LEAVE = 1000, 500
@@ -53,6 +54,12 @@ class P95Machine:
         """Take in the next judged pane."""
         self.inner.judge(pane, slices)
         self._regroup()
+
+    def restate(self, pane: int, slices: Slices) -> bool:
+        """Take in what came of a pane after it was judged, as the machine of the endpoints does."""
+        changed = self.inner.restate(pane, slices)
+        self._regroup()
+        return changed
 
     def lead(self, version: str, pane: int) -> None:
         """Say which model version had most predictions in a pane."""
@@ -120,6 +127,29 @@ class P95Machine:
             said.controls += [one for scope in inner.free(moment) for one in inner.unreview(scope, moment)]
             self._regroup()
         return said
+
+    @property
+    def pending(self) -> bool:
+        """Whether an endpoint's alarm has changed since the last verdict."""
+        return self.inner.pending
+
+    def held(self) -> list[Controls]:
+        """Return the controls that the machine has."""
+        return self.inner.held()
+
+    def names(self) -> dict[ScopeKey, str | None]:
+        """Return what each endpoint that has a slot is counted as."""
+        return self.inner.names()
+
+    def take_over(self, left: Left, pane: int) -> None:
+        """Go on with the controls of an earlier policy: an endpoint that has one is judged alone."""
+        self.inner.take_over(left, pane)
+        self._members |= set(self.inner.alarms.engaged)
+        self.inner.pooled = np.array(sorted(set(range(len(self.inner.slots))) - self._members), np.int64)
+
+    def fits(self, key: ScopeKey, name: str | None) -> bool:  # noqa: ARG002 - its verdicts are of the whole model
+        """Return whether a scope is one of the verdicts'."""
+        return not key
 
     def let_go(self, command: ReleaseCommand, pane: int) -> list[Control]:
         """End the engaged control of an endpoint that a person names; its evidence starts after the pane."""

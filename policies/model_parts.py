@@ -4,6 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from interlock.detectors.logits import Score
 from interlock.policies.model_base import Action, Cel, Name, Part, Scalar, Share, Text
 from interlock.policies.scalars import Duration, PositiveDuration, RateText, duration_field, parse_date
 
@@ -74,6 +75,10 @@ class Ood(Part):
         default=0.01, description="Share of the reference that the score may flag."
     )
     threshold: float | None = Field(default=None, description="Flag events whose own ood_score is this or more.")
+    logits: Score | None = Field(
+        default=None,
+        description="How logits count in the score, where events bring them: by energy, or by the largest; default not.",
+    )
 
 
 class Audits(Part):

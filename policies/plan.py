@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from interlock.detectors.river_detectors import Setting
-from interlock.policies.expressions import Expression, compile_expression
+from interlock.policies.expressions import Expression
 from interlock.policies.model import Policy, Slo
 from interlock.policies.model_slo import RIVER
-from interlock.policies.panes import tick_ms
 
 
 class Kind(StrEnum):
@@ -141,6 +140,10 @@ def audit_cell(level: int, what: int) -> int:
     return 10 + 4 * level + what
 
 
+ALWAYS = -(1 << 62)
+"""The tick from which a first policy counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """One set of counts: of a kind, over events (of a `variant`, if one is named) for which `where` holds, split by `by`."""
@@ -202,7 +205,10 @@ def spelled(named: str | float | bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A policy compiled: the tick, every series, and the series of each SLO by its position in `policy.slos_in_force`."""
+    """A policy compiled: the tick, every series, and the series of each SLO by its position in `policy.slos_in_force`.
+
+    `later` are the policies that follow in mid-stream, `live` the series that this one counts (None: all).
+    """
 
     policy: Policy
     tick: int
@@ -210,6 +216,20 @@ class Plan:
     of_slo: tuple[tuple[int, ...], ...]
     paths: frozenset[str] = field(default=frozenset())
     predicted: Expression | None = None
+    since: int = ALWAYS
+    live: frozenset[int] | None = None
+    later: tuple["Plan", ...] = ()
+
+    @property
+    def segments(self) -> tuple["Plan", ...]:
+        """The plan and those that follow it in mid-stream, each from its tick `since` on; all have the same series."""
+        return (self, *self.later)
+
+    @property
+    def counted(self) -> tuple[tuple[int, Series], ...]:
+        """The series that this policy counts, by position; after a change the others are those of another policy."""
+        named = enumerate(self.series)
+        return tuple(named if self.live is None else (one for one in named if one[0] in self.live))
 
     @property
     def classifies(self) -> bool:
@@ -232,26 +252,6 @@ class Plan:
         return any(series.kind in LABELLED for series in self.series)
 
 
-def make_plan(policy: Policy) -> Plan:
-    """Compile a policy: SLOs of the same kind, filter and split share their series."""
-    series = {_events(policy).key: _events(policy)}
-    of_slo = []
-    for slo in policy.slos_in_force:
-        wanted = _series_of(policy, slo)
-        for one in wanted:
-            series.setdefault(one.key, one)
-        of_slo.append(tuple(list(series).index(one.key) for one in wanted))
-    paths = frozenset().union(*(one.paths for one in series.values()))
-    said = policy.labels.predicted
-    predicted = compile_expression(said) if said else None
-    plan = Plan(policy, tick_ms(policy), tuple(series.values()), tuple(of_slo), paths, predicted)
-    return replace(plan, paths=paths | predicted.paths) if predicted and plan.classifies else plan
-
-
-def _events(policy: Policy) -> Series:
-    return Series(Kind.EVENTS, slice_paths(policy.slices[0].by) if policy.slices else ())
-
-
 def slice_paths(by: Sequence[str]) -> tuple[str, ...]:
     """Return segment keys as field paths."""
     return tuple(f"segment.{key}" for key in by)
@@ -263,34 +263,3 @@ def slo_paths(policy: Policy, slo: Slo) -> tuple[str, ...]:
         return (policy.endpoint,) if policy.endpoint else ()
     chosen = policy.slice_set(slo)
     return slice_paths(chosen.by) if chosen else ()
-
-
-def _series_of(policy: Policy, slo: Slo) -> tuple[Series, ...]:
-    kind, name = KINDS[slo.resolved_indicator], slo.resolved_indicator
-    where = compile_expression(slo.where) if slo.where else None
-    if kind is not Kind.NEVER:
-        impact = kind is Kind.ECE and bool(policy.high_impact)
-        good = compile_expression(slo.good) if slo.good else None
-        span = slo.span if kind in (*LOSSES, Kind.MEAN) else None
-        made = Series(kind, slo_paths(policy, slo), where, high_impact=impact, good=good, named=slo.class_)
-        if kind is Kind.RIVER:
-            setting = Setting.of(name.removeprefix("river."), slo.params or {})
-            return (replace(made, fields=slo.watched, river=setting),)
-        made = replace(made, field=slo.field or slo.category or "", span=span)
-        arms = (slo.compare.variant, slo.compare.to) if slo.compare else ("",)
-        return tuple(replace(made, variant=arm) for arm in arms)
-    return tuple(
-        Series(
-            kind,
-            where=_both(where, compile_expression(rule.where) if rule.where else None),
-            rule=rule.name,
-            when=compile_expression(rule.when),
-        )
-        for rule in policy.never_events
-    )
-
-
-def _both(first: Expression | None, second: Expression | None) -> Expression | None:
-    if first is None or second is None:
-        return first or second
-    return compile_expression(f"({first.source}) && ({second.source})")

@@ -11,6 +11,7 @@ from interlock.policies.context import Context
 from interlock.policies.controls import Cause, Controls, Describe, Owner, Scope, ScopeKey, scope_key
 from interlock.policies.measures_ece import OF_TOP, EceMeasure
 from interlock.policies.model_parts import Review
+from interlock.policies.succession import Left, Place
 from interlock.records import Control
 
 Ints = NDArray[np.int64]
@@ -96,7 +97,7 @@ class Thresholds:
         self._groups: dict[ScopeKey, tuple[int, ...]] = {}
         self._told: dict[ScopeKey, dict[str, object]] = {}
         owner = Owner(context.model, f"{self._slo}.{STANDING}", "route_to_human_review", context.policy.digest)
-        self._controls = Controls(owner, lambda scope: describe(scope) | self._parameters(scope))
+        self.controls = Controls(owner, lambda scope: describe(scope) | self._parameters(scope))
         self._describe = describe
 
     def begun(self) -> bool:
@@ -123,7 +124,7 @@ class Thresholds:
         first = key not in self._told
         self._told[key] = told
         cause = Cause(ts, verdict_id, self._sentence(scope, key), {"target": self._proof.rate})
-        return [self._controls.engage(scope, cause) if first else self._controls.update(scope, cause)]
+        return [self.controls.engage(scope, cause) if first else self.controls.update(scope, cause)]
 
     def leave(self, scope: Scope, ts: int) -> list[Control]:
         """End the control of a scope that is judged no more."""
@@ -132,18 +133,24 @@ class Thresholds:
             return []
         self._groups.pop(key, None)
         cause = Cause(ts, "", f"{self._slo} is judged no more in {_where(scope)}", {})
-        return [self._controls.release(scope, cause)]
+        return [self.controls.release(scope, cause)]
+
+    def take_over(self, left: Left, fits: Place) -> None:
+        """Go on with the controls of an earlier policy, of which nothing is automatic any more."""
+        if self.asked:
+            left.give(self.controls, fits)
+            self._told = {key: {} for key in self.controls.engaged}
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values."""
         kept = {"groups": list(self._groups.items()), "told": list(self._told.items())}
-        return kept | {"controls": self._controls.snapshot()}
+        return kept | {"controls": self.controls.snapshot()}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot."""
         self._groups = {_key(key): tuple(groups) for key, groups in saved["groups"]}
         self._told = {_key(key): dict(told) for key, told in saved["told"]}
-        self._controls.restore(saved["controls"])
+        self.controls.restore(saved["controls"])
 
     def _parameters(self, scope: Scope) -> dict[str, object]:
         return self._proof.parameters(self._groups.get(scope_key(scope), ()))

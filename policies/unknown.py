@@ -9,6 +9,7 @@ from interlock.policies.controls import Cause, Controls, Describe, Owner, Releas
 from interlock.policies.model_parts import Patience
 from interlock.policies.said import Said
 from interlock.policies.scalars import show_duration
+from interlock.policies.succession import Left, Place
 from interlock.records import Control, Verdict
 
 
@@ -63,6 +64,17 @@ class Unknowns:
             return []
         self._standing[scope_key(command.scope)].since = ts
         return [self._controls[state].release(command.scope, command.cause)]
+
+    def held(self) -> list[Controls]:
+        """Return the controls of all states."""
+        return list(self._controls.values())
+
+    def take_over(self, left: Left, fits: Place) -> None:
+        """Go on with the controls of an earlier policy; what is engaged ends when the verdict is another."""
+        for state, controls in self._controls.items():
+            left.give(controls, fits)
+            for key, ts in controls.engaged.items():
+                self._standing[key] = Standing(state, ts, "", None)
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values."""

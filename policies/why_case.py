@@ -16,7 +16,7 @@ from interlock.policies.machines import build
 from interlock.policies.measures import Measure
 from interlock.policies.model import Policy
 from interlock.policies.model_slo import INDICATORS, Slo
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.policies.scalars import show_duration
 from interlock.records import Control, Count, Verdict
 from interlock.scopes import read_slice

@@ -1,7 +1,7 @@
 """Judged panes of an SLO that lie inside its window: their counts, sums, and the stretch that speaks most for a breach."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,29 @@ class PaneWindow:
         while self.held and self.held[0].pane <= pane - self._panes:
             old = self.held.popleft()
             self.sums[old.slots] -= old.cells
+
+    def restate(self, pane: int, later: Iterable[tuple[int, Ints]]) -> bool:
+        """Add what came later to a pane's counts, int64[cells] of slots, evidence as it was; return whether anything did.
+
+        What the window does not hold, or would fall below zero (its slot was another's then), stays as it was.
+        """
+        place = next((i for i, one in enumerate(self.held) if one.pane == pane), None)
+        if place is None:
+            return False
+        changes: dict[int, Ints] = {}
+        for slot, row in later:
+            changes[slot] = changes[slot] + row if slot in changes else row
+        old = self.held[place]
+        cells, changed = old.cells.copy(), False
+        for at, slot in enumerate(old.slots.tolist()):
+            change = changes.get(slot)
+            if change is not None and (cells[at] + change >= 0).all():
+                cells[at] += change
+                self.sums[slot] += change
+                changed = True
+        self.held[place] = JudgedPane(pane, old.slots, cells, old.log_bad)
+        self._last = {}
+        return changed
 
     def forget(self, slot: int) -> None:
         """Drop all counts of one slot."""

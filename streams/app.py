@@ -215,7 +215,7 @@ async def run(worker: Worker, group: Group, stop: asyncio.Event, watchdog: Watch
             await app.start()
         finally:
             rmtree(app.conf.datadir, ignore_errors=True)  # it is for tables, which we have not
-        while not (stop.is_set() or app.crashed or app.should_stop):
+        while not (stop.is_set() or app.crashed or app.should_stop or worker.fault):
             await asyncio.wait({waits}, timeout=0.1)
             if tells.done():
                 tells.result()
@@ -223,7 +223,7 @@ async def run(worker: Worker, group: Group, stop: asyncio.Event, watchdog: Watch
         watchdog.stop()
         waits.cancel()
         tells.cancel()
-        crash, ended = app.crash_reason, not stop.is_set()
+        crash, ended = worker.fault or app.crash_reason, not stop.is_set()
         await worker.stop()
         await app.stop()
         await app.consumer.ended()

@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 
 from interlock.policies.context import Context
-from interlock.policies.controls import ReleaseCommand
 from interlock.policies.machine import Machine
 from interlock.policies.machine_drift import DriftMachine
 from interlock.policies.machine_never import NeverMachine
 from interlock.policies.machine_p95 import P95Machine
 from interlock.policies.said import Moment, Said
-from interlock.records import Control
-from interlock.streams.feed import Feed, Legend, Part, Rows, by_slice
+from interlock.streams.axes_base import SloAxis
+from interlock.streams.feed import Feed, Part, Rows, by_slice
 from interlock.streams.tally import COHORT, COUNT, NO_COHORT, PANE, VERSION, Ints, fewest
-from interlock.streams.voice import Voice
 
 NOTHING: dict[str, Ints] = {}
 
@@ -34,15 +32,13 @@ def soonest(after: int, *panes: int | None) -> int:
     return min([after, *(pane for pane in panes if pane is not None)])
 
 
-class ArrivalAxis:
+class ArrivalAxis(SloAxis):
     """Judges by arrival pane: what needs no labels."""
 
     def __init__(self, machine: Machine | NeverMachine | DriftMachine, feed: Feed, read: Read) -> None:
         """Start before the model's first pane."""
+        super().__init__(machine)
         self.machine, self.feed, self._read = machine, feed, read
-        self._voice = Voice(machine)
-        self._next: int | None = None
-        self._busy = 0
 
     def put(self, predictions: Rows, joined: Rows) -> None:  # noqa: ARG002 - labels are not waited for
         """Take in counts."""
@@ -56,7 +52,7 @@ class ArrivalAxis:
         last = (through + 1) // self.feed.ratio - 1
         while self._next <= last:
             if self._resting(self._next):
-                self._next = soonest(last + 1, self._ahead(self._next), self._voice.next())
+                self._next = soonest(last + 1, self._ahead(self._next), self.voice.next())
             if self._next <= last:
                 said += self._step(self._next)
                 self._next += 1
@@ -81,24 +77,27 @@ class ArrivalAxis:
         return self._said(pane, news=bool(parts) or self.machine.pending)
 
     def _said(self, pane: int, *, news: bool) -> list[Said]:
-        return self._voice.say(Moment(pane, pane), news=news)
+        return self.voice.say(Moment(pane, pane), news=news)
 
-    def release(self, command: ReleaseCommand) -> list[Control]:
-        """End the engaged control that a person names; that is news, after which empty panes are judged again."""
-        if self._next is None:
-            return []
-        found = self._voice.release(command, Moment(self._next - 1, self._next - 1))
-        self._busy = max(self._busy, self._next) if found else self._busy
-        return found
+    def feeds(self) -> tuple[Feed, ...]:
+        """Return what feeds it."""
+        return (self.feed,)
+
+    def reached(self, through: int, joined: int) -> int:  # noqa: ARG002 - see put
+        """Return the tick up to which it can judge: labels are not waited for."""
+        return through
+
+    def _judged(self) -> int:
+        return (self._next or 0) - 1
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values and arrays."""
         place = {"next": self._next, "busy": self._busy}
-        return {"voice": self._voice.snapshot(), "feed": self.feed.snapshot()} | place
+        return {"voice": self.voice.snapshot(), "feed": self.feed.snapshot()} | place
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same SLO's axis."""
-        self._voice.restore(saved["voice"])
+        self.voice.restore(saved["voice"])
         self.feed.restore(saved["feed"])
         self._next, self._busy = saved["next"], saved["busy"]
 
@@ -127,18 +126,17 @@ def arrived(rows: Rows) -> Rows:
     return Rows(table, rows.legend, rows.exemplars)
 
 
-class CohortAxis:
+class CohortAxis(SloAxis):
     """Judges by cohort pane, in order: when all its labels are in, or at the age of maturity (VERDICTS.md §1)."""
 
     def __init__(self, machine: Machine | P95Machine, made: Feed, joined: Feed) -> None:
         """Start before the model's first pane."""
+        super().__init__(machine)
         self.machine = machine
         self.made, self.joined = made, joined
         self.cohorts: dict[int, Cohort] = {}
         self.past_maturity = 0
-        self._voice = Voice(machine)
-        self._next: int | None = None
-        self._cohort, self._busy = 0, 0
+        self._cohort = 0
 
     def put(self, predictions: Rows, joined: Rows) -> None:
         """Take in counts of both chains; predictions that come behind keep their pane if labels are still awaited there.
@@ -166,7 +164,7 @@ class CohortAxis:
         while self._next <= last:
             pane = self._next
             if self._resting(pane):
-                ahead = soonest(last + 1, self.made.next(pane), self.joined.next(pane), self._voice.next())
+                ahead = soonest(last + 1, self.made.next(pane), self.joined.next(pane), self.voice.next())
                 self._next = self._cohort = ahead
             if self._next <= last:
                 said += self._step(self._next)
@@ -182,18 +180,25 @@ class CohortAxis:
         self._busy = pane if made or joined else self._busy
         if made:
             self._predicted(pane, made)
-        for part in joined:
-            self._labelled(*part)
+        restated = self._labelled(joined)
         news = self._judge(pane)
-        return self._voice.say(Moment(pane, self._cohort - 1), news=news)
+        return self.voice.say(Moment(pane, self._cohort - 1), news=news or restated)
 
-    def release(self, command: ReleaseCommand) -> list[Control]:
-        """End the engaged control that a person names; that is news, after which empty panes are judged again."""
-        if self._next is None:
-            return []
-        found = self._voice.release(command, Moment(self._next - 1, self._cohort - 1))
-        self._busy = max(self._busy, self._next) if found else self._busy
-        return found
+    def feeds(self) -> tuple[Feed, ...]:
+        """Return what feeds it."""
+        return self.made, self.joined
+
+    def reached(self, through: int, joined: int) -> int:  # noqa: ARG002 - labels set the pace
+        """Return the tick up to which it can judge."""
+        return joined
+
+    def begin(self, tick: int) -> None:
+        """Start with the pane of a tick, where another policy has stopped."""
+        super().begin(tick)
+        self._cohort = self._busy
+
+    def _judged(self) -> int:
+        return self._cohort - 1
 
     def _predicted(self, pane: int, parts: Sequence[Part]) -> None:
         """Take in predictions: they arrive now, and belong to this cohort, or to their own if they come behind."""
@@ -220,16 +225,25 @@ class CohortAxis:
                 split.setdefault(cohort, []).append((table[:, own == cohort], legend))
         return sorted(split.items())
 
-    def _labelled(self, table: Ints, legend: Legend) -> None:
-        cohorts = table[COHORT] // self.made.ratio
-        for cohort in np.unique(cohorts).tolist():
-            mine = table[:, cohorts == cohort]
+    def _labelled(self, parts: Sequence[Part]) -> bool:
+        """Add labels, and what they correct, to their cohorts; of those that are judged only the sums that are shown move.
+
+        A pane's parts of all shards are added up first, so that what one corrects and another brings meet. Whether any moved.
+        """
+        by_cohort: dict[int, list[Part]] = {}
+        for table, legend in parts:
+            cohorts = table[COHORT] // self.made.ratio
+            for cohort in np.unique(cohorts).tolist():
+                by_cohort.setdefault(cohort, []).append((table[:, cohorts == cohort], legend))
+        restated = False
+        for cohort, mine in sorted(by_cohort.items()):
+            slices = by_slice(mine, self.machine, self.made.places)
             if cohort >= self._cohort:
-                self.cohorts.setdefault(cohort, Cohort()).add(
-                    by_slice([(mine, legend)], self.machine, self.made.places)
-                )
+                self.cohorts.setdefault(cohort, Cohort()).add(slices)
             else:
                 self.past_maturity += 1
+                restated |= self.machine.restate(cohort, slices)
+        return restated
 
     def _judge(self, pane: int) -> bool:
         """Judge the cohorts that this arrival pane settles; say whether any had events."""
@@ -266,12 +280,12 @@ class CohortAxis:
         """Return the state as plain values and arrays."""
         cohorts = {pane: (dict(cohort.slices), dict(cohort.versions)) for pane, cohort in self.cohorts.items()}
         place = {"next": self._next, "cohort": self._cohort, "busy": self._busy}
-        parts = {"voice": self._voice.snapshot(), "made": self.made.snapshot(), "joined": self.joined.snapshot()}
+        parts = {"voice": self.voice.snapshot(), "made": self.made.snapshot(), "joined": self.joined.snapshot()}
         return parts | place | {"cohorts": cohorts, "past_maturity": self.past_maturity}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same SLO's axis."""
-        self._voice.restore(saved["voice"])
+        self.voice.restore(saved["voice"])
         self.made.restore(saved["made"])
         self.joined.restore(saved["joined"])
         self.cohorts = {pane: Cohort(dict(slices), dict(made)) for pane, (slices, made) in saved["cohorts"].items()}

@@ -11,7 +11,7 @@ from interlock.policies.plan import HIT
 from interlock.policies.said import Said
 from interlock.streams.axes import NOTHING, ArrivalAxis
 from interlock.streams.feed import Feed, Part, Rows, by_slice
-from interlock.streams.tally import CELL, COHORT, SLICE, Ints
+from interlock.streams.tally import CELL, COHORT, COUNT, SLICE, Ints
 
 
 class PairedAxis(ArrivalAxis):
@@ -27,6 +27,14 @@ class PairedAxis(ArrivalAxis):
         """Take in counts of both chains."""
         self.feed.put(predictions)
         self.other.put(joined)
+
+    def feeds(self) -> tuple[Feed, ...]:
+        """Return what feeds it."""
+        return self.feed, self.other
+
+    def reached(self, through: int, joined: int) -> int:
+        """Return the tick up to which it can judge: both chains have passed it."""
+        return min(through, joined)
 
     def advance(self, start: int, through: int, joined: int) -> list[Said]:
         """Judge the panes that both chains have passed."""
@@ -73,8 +81,11 @@ class StalenessAxis(PairedAxis):
         for table, legend in beside:
             labels = table[:, table[CELL] == HIT]
             cohort = labels[COHORT] // self.feed.ratio
-            for code in np.unique(labels[SLICE]).tolist():
-                name, newest = legend.slices[code], int(cohort[labels[SLICE] == code].max())
+            pairs, place = np.unique(np.stack([labels[SLICE], cohort]), axis=1, return_inverse=True)
+            sums = np.bincount(place.reshape(-1), labels[COUNT], pairs.shape[1])
+            pairs = pairs[:, sums > 0]  # a correction may take a label away
+            for code in np.unique(pairs[0]).tolist():
+                name, newest = legend.slices[code], int(pairs[1][pairs[0] == code].max())
                 self.youngest[name] = max(self.youngest.get(name, newest), newest)
         width = self._paired.context.pane_ms
         counted = by_slice([*made, *beside], self._paired)

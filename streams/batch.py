@@ -56,13 +56,14 @@ class Wanted:
     """What a policy and its reference need of an event; all else is skipped while decoding.
 
     `numbers`: numeric features. `categories`: categorical features, each with the reference's vocabulary (value ->
-    code). `embedding`: whether embeddings are read. `paths`: fields for which a Column is needed, such as "decision", "features.amount", "segment.tenant".
+    code). `embedding`, `logits`: whether they are read. `paths`: fields for which a Column is needed, such as "decision", "features.amount", "segment.tenant".
     """
 
     numbers: tuple[str, ...] = ()
     categories: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     paths: frozenset[str] = frozenset()
     embedding: bool = False
+    logits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ class Predictions:
     raw_category: Callable[[int, int], str]
     origin: NDArray[np.intp]
     embedding: Vectors | None = None
+    logits: Vectors | None = None
 
     def rows(self) -> int:
         """Return n."""
@@ -155,6 +157,7 @@ class Predictions:
             raw_category=self.raw_category,
             origin=self.origin[rows],
             embedding=None if self.embedding is None else self.embedding.take(rows),
+            logits=None if self.logits is None else self.logits.take(rows),
         )
 
 

@@ -13,8 +13,13 @@ QUIET = 2
 """Answers in a row, of every partition that is left, that must have brought nothing before there is nothing."""
 
 
-async def read_all(connect: Mapping[str, Any], topic: str, partitions: list[int]) -> AsyncIterator[Any]:
-    """Yield all records of some partitions, from their beginnings to the ends seen at the start; `connect` is aiokafka's."""
+async def read_all(
+    connect: Mapping[str, Any], topic: str, partitions: list[int], newest: int | None = None
+) -> AsyncIterator[Any]:
+    """Yield all records of some partitions, from their beginnings to the ends seen at the start, or the `newest` of each.
+
+    `connect` is aiokafka's.
+    """
     consumer = AIOKafkaConsumer(enable_auto_commit=False, auto_offset_reset="earliest", **connect)
     await consumer.start()
     try:
@@ -23,6 +28,8 @@ async def read_all(connect: Mapping[str, Any], topic: str, partitions: list[int]
         ends = await consumer.end_offsets(places)
         begins = await consumer.beginning_offsets(places)
         left = {place for place in places if ends[place] > begins[place]}
+        for place in left if newest else ():
+            consumer.seek(place, max(begins[place], ends[place] - (newest or 0)))
         answers = Answers(consumer)
         while left:
             found = await consumer.getmany(*left, timeout_ms=200)

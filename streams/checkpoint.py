@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-MAGIC = b"interlock/state/2\n"
+MAGIC = b"interlock/state/3\n"
 ARRAY = 1
 """msgpack extension type of an array: its header and its little-endian bytes."""
 

@@ -1,4 +1,4 @@
-"""What people may tell a judge, as it stands on the `commands` topic."""
+"""What people may tell the workers of a group, as it stands on the `commands` topic."""
 
 from typing import Literal
 
@@ -15,6 +15,18 @@ class Release(Struct, frozen=True, kw_only=True, tag_field="command", tag="relea
     epoch: int
     by: str
     reason: str = ""
+
+
+class PolicyRecord(Struct, frozen=True, kw_only=True, tag_field="command", tag="policy"):
+    """A policy of a consumer group, whole: its first one (`since` None), or the one that follows from a time (ms) on.
+
+    `reference` is the id of the reference that the group counts by, empty for none.
+    """
+
+    group: str
+    policy: str
+    reference: str = ""
+    since: int | None = None
 
 
 Command = Release

@@ -98,7 +98,7 @@ class Counter:
         """Count a chunk of predictions."""
         counted = Counted({}, {}, {}, {})
         groups: dict[tuple[str, ...], Groups] = {}
-        for place, series in enumerate(self._plan.series):
+        for place, series in self._plan.counted:
             if series.by not in groups:
                 slices = slice_codes(chunk.batch.columns, series.by, chunk.rows(), self._names)
                 groups[series.by] = Groups(slices, *grouped([chunk.pane, chunk.version, slices]))

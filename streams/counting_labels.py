@@ -74,11 +74,8 @@ class Reviewed(Met):
 def count_reviews(plan: Plan, pairs: Reviewed, slices: Mapping[int, Ints], into: OpenCounts) -> None:
     """Count reviews; `slices` as for labels."""
     for place, codes in slices.items():
-        inside, kind = codes >= 0, plan.series[place].kind
-        if kind is Kind.EVENTS:
-            _pairs(into, place, (pairs, codes), inside & pairs.first, LABELS)
-        elif kind is Kind.RECALL:
-            _reviews(into, place, (pairs, codes), inside)
+        if plan.series[place].kind is Kind.RECALL:
+            _reviews(into, place, (pairs, codes), codes >= 0)
 
 
 def count_labels(plan: Plan, pairs: Labelled, slices: Mapping[int, Ints], into: OpenCounts) -> None:

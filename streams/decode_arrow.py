@@ -17,7 +17,7 @@ from interlock.streams.decode_columns import Vocabulary, category_text
 from interlock.streams.decode_dead import Bad, Faults, Where, blame
 from interlock.streams.decode_json_read import MAX_REVISION
 from interlock.streams.decode_json_shape import PREDICTION
-from interlock.streams.decode_vectors import of_arrow
+from interlock.streams.decode_vectors import EMBEDDING, LOGITS, of_arrow
 from interlock.streams.ids import IdHash
 
 CORE = frozenset(field.name for field in PREDICTION)
@@ -56,7 +56,8 @@ class ArrowPredictions:
             index=where.index,
             raw_category=lambda feature, row: _name(raw[feature], row),
             origin=np.arange(table.rows),
-            embedding=of_arrow(table.get("embedding"), table.rows, faults) if self._wanted.embedding else None,
+            embedding=of_arrow(EMBEDDING, table, faults) if self._wanted.embedding else None,
+            logits=of_arrow(LOGITS, table, faults) if self._wanted.logits else None,
         )
         return found, faults
 

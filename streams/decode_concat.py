@@ -37,7 +37,7 @@ def _join(name: str, values: list[Any], rows: list[int]) -> Any:
     if name == "top":
         known = any(value is not None for value in values)
         return _columns([value or missing_column(n) for value, n in zip(values, rows, strict=True)]) if known else None
-    if name == "embedding":
+    if name in ("embedding", "logits"):
         return None if values[0] is None else joined(values)
     if name == "columns":
         return {path: _columns([value[path] for value in values]) for path in values[0]}

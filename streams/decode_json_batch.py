@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.columns import Column
+from interlock.streams import decode_vectors as vectors
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions, Wanted
 from interlock.streams.decode_columns import category_text, coded, column
 from interlock.streams.decode_dead import Faults
@@ -22,9 +23,9 @@ from interlock.streams.decode_json_columns import (
     tops,
 )
 from interlock.streams.decode_json_read import MAX_REVISION, out_of_range, read_appended
-from interlock.streams.decode_json_shape import ABUSE, EMBEDDING, OUTCOME, PREDICTION, shape
-from interlock.streams.decode_vectors import of_lists
+from interlock.streams.decode_json_shape import ABUSE, EMBEDDING, LOGITS, OUTCOME, PREDICTION, shape
 from interlock.streams.ids import IdHash
+from interlock.streams.vectors import Vectors
 
 PREDICTION_FIELDS = tuple(field.name for field in PREDICTION)
 OUTCOME_FIELDS = tuple(field.name for field in OUTCOME)
@@ -36,8 +37,8 @@ class JsonPredictions:
 
     def __init__(self, wanted: Wanted, ids: IdHash) -> None:
         """Compile what is wanted."""
-        core = (*PREDICTION, EMBEDDING) if wanted.embedding else PREDICTION
-        compiled = shape(core, wanted, ("features",))
+        lists = (EMBEDDING,) * wanted.embedding + (LOGITS,) * wanted.logits
+        compiled = shape((*PREDICTION, *lists), wanted, ("features",))
         self._reader = JsonReader(compiled)
         self._top = everything(compiled.top)
         self._features = FeatureReader(compiled.groups["features"], wanted)
@@ -70,7 +71,8 @@ class JsonPredictions:
             index=texts.where.index,
             raw_category=lambda feature, row: self._name(texts.values[row], feature),
             origin=np.arange(len(events)),
-            embedding=of_lists(values["embedding"], faults) if "embedding" in values else None,
+            embedding=_vectors(vectors.EMBEDDING, values, faults),
+            logits=_vectors(vectors.LOGITS, values, faults),
         )
         return batch, faults
 
@@ -141,6 +143,11 @@ class JsonAbuse:
             index=texts.where.index,
         )
         return batch, faults
+
+
+def _vectors(kind: vectors.Kind, values: dict[str, Values], faults: Faults) -> Vectors | None:
+    """Return a field of lists of numbers, None where it is not read."""
+    return vectors.of_lists(kind, values[kind.name], faults) if kind.name in values else None
 
 
 def append_times(values: Values, texts: Texts) -> NDArray[np.int64]:

@@ -147,7 +147,7 @@ def read_probabilities(value: Any, path: str) -> dict[str, float] | None:
 
 
 def read_vector(value: Any, path: str) -> list[float] | None:
-    """Read an embedding; null and a missing key are None."""
+    """Read an embedding or logits; null and a missing key are None."""
     if value is UNSET or value is None:
         return None
     if not isinstance(value, list):

@@ -62,7 +62,8 @@ PREDICTION = (
     Field("probabilities", dict[str, float] | None, None, read_probabilities),
 )
 EMBEDDING = Field("embedding", list[float] | None, None, read_vector)
-"""Read of predictions only where a reference knows embeddings: it costs more than all else."""
+LOGITS = Field("logits", list[float] | None, None, read_vector)
+"""Both are read of predictions only where they are scored: they cost more than all else."""
 OUTCOME = (
     *EVENT,
     scalar("label"),
@@ -70,7 +71,7 @@ OUTCOME = (
     Field("revision", int | None, None, read_revision),
 )
 ABUSE = (*EVENT, required("model", str, read_text), required("category", str, read_text))
-GROUPS = frozenset({"features", "segment", "probabilities", "embedding"})
+GROUPS = frozenset({"features", "segment", "probabilities", "embedding", "logits"})
 """Fields that are no scalars themselves; paths lead into the first three."""
 
 

@@ -46,7 +46,7 @@ class DueList:
 
     def __init__(self, plan: Plan, scorer: Scorer, names: Names) -> None:
         """Ask for what the plan's recalls need; nothing is due in a policy without `audits`."""
-        recalls = [place for place, series in enumerate(plan.series) if series.kind is Kind.RECALL]
+        recalls = [place for place, series in plan.counted if series.kind is Kind.RECALL]
         self._places = sorted(recalls, key=lambda place: not plan.series[place].by)  # one that is split names the slice
         if plan.policy.audits is None:
             self._places = []

@@ -40,7 +40,7 @@ class Explainer:
     def oddities(self, chunk: Chunk, ts: Ints, counted: Counted) -> list[Exemplar]:
         """Return, of each ratio that a feature can explain, how many hits have which reason, and some of the hits."""
         found = []
-        for place, series in enumerate(self._plan.series):
+        for place, series in self._plan.counted:
             if series.kind is Kind.DRIFT:
                 rows, reasons = self._scorer.unfamiliar(chunk.batch, np.flatnonzero(counted.inside[place]))
                 if len(rows):

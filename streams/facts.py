@@ -1,7 +1,10 @@
-"""What outcomes say: a label, a review, or both. Each fact of an event counts once, whichever outcome brings it."""
+"""What outcomes say: a label, a review, or both. Each fact of an event counts once, whichever outcome brings it.
+
+One of a higher revision counts in the place of the one before: the new counts less the old, in the pane of the correction.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +14,9 @@ from interlock.policies.plan import Plan
 from interlock.streams.batch import Outcomes
 from interlock.streams.clock import Times
 from interlock.streams.counting_labels import count_labels, count_reviews
-from interlock.streams.join import FACTS, LABEL, REVIEW, Join, Pairs
+from interlock.streams.join import FACTS, LABEL, REVIEW, Join
 from interlock.streams.remembering import labelled, remember_labels, remember_reviews, reviewed, slices_of
+from interlock.streams.revisions import Pairs
 from interlock.streams.store import Rows
 from interlock.streams.tally import OpenCounts
 
@@ -21,9 +25,13 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What n outcomes brought: `new` bool[n], a fact that counts; `known` bool[n], one that is known; and who they met."""
+    """What n outcomes brought, bool[n] each, and who they met.
+
+    `new`: a fact that counts; `revised`: one that corrects another; `known`: one that is known.
+    """
 
     new: Mask
+    revised: Mask
     known: Mask
     pairs: Mapping[int, Pairs]
 
@@ -31,24 +39,36 @@ class Told:
 def take_in(join: Join, plan: Plan, batch: Outcomes, times: Times) -> Told:
     """Remember what is new in outcomes, and match it with the predictions that are there."""
     bears = {LABEL: (batch.label.kind != MISSING) & (batch.label.kind != NULL), REVIEW: batch.confirmed_ood >= 0}
-    counts: dict[int, Mask] = {}
+    counts = {fact: np.zeros(batch.rows(), np.bool_) for fact in FACTS}
+    revised = {fact: np.zeros(batch.rows(), np.bool_) for fact in FACTS}
     pairs: dict[int, Pairs] = {}
     for fact in FACTS:  # labels first: reviews ask whether their outcome's label counts
-        counts[fact] = np.zeros(batch.rows(), np.bool_)
         places = np.flatnonzero(bears[fact])
         if not len(places):
             continue
         told = batch if len(places) == batch.rows() else batch.take(places)
-        admitted = join.admit_outcomes(fact, told.ids, times if told is batch else times.take(bears[fact]))
-        told, places = (told, places) if admitted.fresh.all() else (told.take(admitted.fresh), places[admitted.fresh])
-        if fact == LABEL:
-            remember_labels(join, plan, told, admitted.rows)
-        else:
-            remember_reviews(join, told, admitted.rows, counts[LABEL][places])
-        pairs[fact], late = join.meet_predictions(fact, admitted.rows)
-        counts[fact][places[~np.isin(admitted.rows, late)]] = True
-    known = [bears[fact] & ~counts[fact] for fact in FACTS]
-    return Told(counts[LABEL] | counts[REVIEW], known[0] | known[1], pairs)
+        # Judged by arrival, a correction would have to change a pane that is not known: there the first fact stands.
+        revision = told.revision * (plan.policy.labels.judge_on != "arrival")
+        admitted = join.admit_outcomes(fact, told.ids, times if told is batch else times.take(bears[fact]), revision)
+        for rows, into in ((admitted.fresh, admitted.rows), (admitted.revised, admitted.corrections)):
+            if len(into):
+                _remember(
+                    join, plan, fact, (told if rows.all() else told.take(rows), into), counts[LABEL][places[rows]]
+                )
+        met, late = join.meet_predictions(fact, admitted.rows)
+        pairs[fact] = met.also(join.correct(fact, admitted.corrections)) if len(admitted.corrections) else met
+        counts[fact][places[admitted.fresh][~np.isin(admitted.rows, late)]] = True
+        revised[fact][places[admitted.revised]] = True
+    new, corrects = counts[LABEL] | counts[REVIEW], revised[LABEL] | revised[REVIEW]
+    known = [bears[fact] & ~counts[fact] & ~revised[fact] for fact in FACTS]
+    return Told(new, corrects & ~new, known[0] | known[1], pairs)
+
+
+def _remember(join: Join, plan: Plan, fact: int, told: tuple[Outcomes, Rows], along: Mask) -> None:
+    if fact == LABEL:
+        remember_labels(join, plan, *told)
+    else:
+        remember_reviews(join, *told, along)
 
 
 def waited_for(join: Join, predictions: Rows) -> Mapping[int, Pairs]:
@@ -57,14 +77,33 @@ def waited_for(join: Join, predictions: Rows) -> Mapping[int, Pairs]:
 
 
 def count(join: Join, plan: Plan, pairs: Mapping[int, Pairs], into: OpenCounts) -> int:
-    """Count what pairs tell; return how many outcomes that were."""
+    """Count what pairs tell, less what they correct; return how many outcomes that were."""
     outcomes = 0
     for fact, met in pairs.items():
         if len(met.prediction):
             outcomes += int(join.first(fact, met.outcome).sum())
-            slices = slices_of(join, plan, met)
-            if fact == LABEL:
-                count_labels(plan, labelled(join, plan, met), slices, into)
-            else:
-                count_reviews(plan, reviewed(join, plan, met), slices, into)
+            _count(join, plan, (fact, met, None), into)
+            new, old = met.corrected()
+            if len(old.prediction):
+                corrected = OpenCounts()
+                _count(join, plan, (fact, old, new), corrected)
+                into.subtract(corrected)
     return outcomes
+
+
+def _count(join: Join, plan: Plan, told: tuple[int, Pairs, Pairs | None], into: OpenCounts) -> None:
+    """Count pairs, in the arrival panes of others if given: as of a correction, which is no outcome that came."""
+    fact, pairs, by = told
+    slices = slices_of(join, plan, pairs)
+    if fact == LABEL:
+        labels = labelled(join, plan, pairs)
+        if by is not None:
+            labels = replace(
+                labels, arrival=labelled(join, plan, by).arrival, first=np.zeros(len(by.outcome), np.bool_)
+            )
+        count_labels(plan, labels, slices, into)
+        return
+    reviews = reviewed(join, plan, pairs)
+    if by is not None:
+        reviews = replace(reviews, arrival=reviewed(join, plan, by).arrival, first=np.zeros(len(by.outcome), np.bool_))
+    count_reviews(plan, reviews, slices, into)

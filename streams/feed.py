@@ -65,6 +65,13 @@ class Feed:
         """Take out the rows of a pane."""
         return self.parts.pop(pane, [])
 
+    def follow(self, later: "Feed") -> None:
+        """Add what a later policy's feed of the same series holds."""
+        for pane, parts in later.parts.items():
+            self.parts.setdefault(pane, []).extend(parts)
+        for pane, causes in later.causes.items():
+            self.causes.setdefault(pane, []).extend(causes)
+
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values and arrays; each legend once."""
         legends = list({id(legend): legend for parts in self.parts.values() for _, legend in parts}.values())
@@ -121,7 +128,7 @@ def _tabled(parts: Sequence[Part], width: int, columns: Callable[[Ints], Ints]) 
         for code, count in zip(np.flatnonzero(present).tolist(), counts, strict=True):
             name = legend.slices[code]
             found[name] = found[name] + count if name in found else count
-    return found
+    return {name: count for name, count in found.items() if count.any()}  # corrections may leave nothing
 
 
 def by_version(parts: Sequence[Part], places: Sequence[int]) -> dict[str, Ints]:

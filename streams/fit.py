@@ -1,6 +1,6 @@
 """Learn a reference from rows of familiar traffic."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from interlock.streams.drift_bins import FEATURES, PREDICTION, SCORE, DriftStrea
 from interlock.streams.fit_delays import learn_delays
 from interlock.streams.fit_dispersion import Marks, dispersions, panes
 from interlock.streams.fit_drift import Times, category_stream, number_stream
+from interlock.streams.fit_logits import learned_logits
 from interlock.streams.fit_reliability import learn_reliability
 from interlock.streams.fit_rows import FeatureRows, Rows
 from interlock.streams.fit_scorer import (
@@ -31,6 +32,7 @@ from interlock.streams.fit_scorer import (
     fitted_counts,
     scorer_of,
     scores_of,
+    whole_scores,
 )
 from interlock.streams.reference import LabelAge, Reference, Vocabulary
 
@@ -66,17 +68,19 @@ def learn(rows: Rows, flag_rate: float, least: int = LEAST_ROWS) -> Reference:
     features = [_feature(name, rows.features[name], ~held, warnings) for name in sorted(rows.features)]
     numerics = [feature for feature in features if isinstance(feature, Numeric)]
     categories = [feature for feature in features if isinstance(feature, Category)]
-    learnt = Learnt(split, numerics, categories, *_embedded(rows, warnings))
-    if not numerics and not categories and not len(learnt.embedded):
+    learnt = Learnt(split, numerics, categories, *_embedded(rows, warnings), learned_logits(rows.logits, warnings))
+    if not (numerics or categories or len(learnt.embedded) or learnt.logits):
         raise UserError(
-            "no feature to learn from: predictions need `features`, at least one with values, or `embedding`"
+            "no feature to learn from: predictions need `features`, at least one with values, `logits` or `embedding`"
         )
     scorer = scorer_of(learnt)
     scores = scores_of(scorer, learnt)
     calibration = Calibration(thin(scores[held & (scores != UNSCORED)]))
+    whole = whole_scores(scorer, learnt)
+    flagged = {"ood_rate": scores >= calibration.threshold(flag_rate)}
+    flagged |= {f"ood_rate.{score}": one.flagged(flagged["ood_rate"], flag_rate) for score, one in whole.items()}
     groups = groups_equal_mass(_bins(rows.p[rows.p >= 0]))
     _doubts(rows, calibration, flag_rate, warnings)
-    flagged = scores >= calibration.threshold(flag_rate)
     return Reference(
         model=rows.names[rows.model[0]],
         versions=tuple(sorted({rows.names[code] for code in np.unique(rows.version)} - {""})),
@@ -96,6 +100,7 @@ def learn(rows: Rows, flag_rate: float, least: int = LEAST_ROWS) -> Reference:
         delays=learn_delays(rows),
         reliability=learn_reliability(rows),
         drift=_drift(rows, numerics, categories, split != Part.HELD, warnings),
+        logit_calibrations={score: one.calibration for score, one in whole.items()},
     )
 
 
@@ -124,7 +129,7 @@ def _split(rows: Rows) -> NDArray[np.int8]:
     number = sum(bool(_is_number(feature)) for feature in rows.features.values())
     held = rows.key % np.uint64(HELD_OUT) == 0
     scaled = rows.key // np.uint64(HELD_OUT) % np.uint64(SCALED) == 0
-    scaled &= number >= LEAST_NUMBERS or len(rows.embeddings.key) > 0
+    scaled &= number >= LEAST_NUMBERS or len(rows.embeddings.key) > 0 or rows.logits.classes > 0
     return np.select([held, scaled], [Part.HELD, Part.SCALE], Part.FIT).astype(np.int8)
 
 
@@ -217,7 +222,7 @@ def _texts(rows: FeatureRows) -> tuple[NDArray[np.int32], list[str]]:
     return codes, list(known)
 
 
-def _marks(flagged: Mask, learnt: Learnt) -> Marks:
+def _marks(flagged: Mapping[str, Mask], learnt: Learnt) -> Marks:
     held = learnt.split == Part.HELD
     missing, outside = np.zeros(len(held), np.bool_), np.zeros(len(held), np.bool_)
     for number in learnt.numerics:

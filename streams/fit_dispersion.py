@@ -1,5 +1,6 @@
 """How much more each indicator varies between panes of the reference than independent events would."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,12 +22,12 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Of n rows, bool[n]: flagged by the reference's own scorer, without some feature, held out.
+    """Of n rows, bool[n]: flagged by the reference's own scorer, by indicator, without some feature, held out.
 
     Of those held out: `new`, with a value that no other row has; `outside`, with a number beyond those of all other rows.
     """
 
-    flagged: Mask
+    flagged: Mapping[str, Mask]
     missing: Mask
     held: Mask
     new: Mask
@@ -41,7 +42,10 @@ def dispersions(rows: Rows, marks: Marks, groups: Ints) -> dict[str, float]:
     last = int(pane.max()) + 1
     n = np.bincount(pane, minlength=last)
     found = {
-        "ood_rate": proportion_dispersion(np.bincount(pane[marks.flagged], minlength=last), n),
+        name: proportion_dispersion(np.bincount(pane[flagged], minlength=last), n)
+        for name, flagged in marks.flagged.items()
+    }
+    found |= {
         "unseen_rate": proportion_dispersion(
             np.bincount(pane[marks.new], minlength=last), np.bincount(pane[marks.held], minlength=last)
         ),

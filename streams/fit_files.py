@@ -49,7 +49,7 @@ def gather(names: Iterable[str], predictions: Iterable[Chunk], outcomes: Iterabl
     gatherer = RowGatherer(features)
     unreadable: Counter[str] = Counter()
     paths = frozenset(f"{_GROUP}.{name}" for name in features)
-    decode = prediction_decoder(Wanted(paths=paths | ANSWERS, embedding=True), _KEY)
+    decode = prediction_decoder(Wanted(paths=paths | ANSWERS, embedding=True, logits=True), _KEY)
     for chunk in predictions:
         batch, dead = decode(chunk)
         gatherer.predictions(batch)

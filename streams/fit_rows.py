@@ -1,6 +1,6 @@
 """The rows that a reference is learned from: predictions and their labels, gathered chunk by chunk.
 
-Memory is nine bytes per value of a feature and about 70 per row. Rows end in the order of their hashed ids, so that
+Memory is nine bytes per value of a feature and about 90 per row. Rows end in the order of their hashed ids, so that
 neither the order of the input nor how it was cut changes anything that is learned.
 """
 
@@ -17,6 +17,7 @@ from interlock.streams.batch import Outcomes, Predictions
 from interlock.streams.classes import Classes, predicted, signs_of
 from interlock.streams.counting import probabilities
 from interlock.streams.decode_columns import Interned, missing_column
+from interlock.streams.fit_logits import LogitGatherer, LogitRows
 from interlock.streams.fit_vectors import Embeddings, VectorGatherer
 from interlock.streams.ids import IdHash
 from interlock.streams.labels import NO_CLASS, class_hashes, positives
@@ -50,7 +51,8 @@ class Rows:
     `key` uint64[n]; `ts` int64[n] ms; `p` int64[n] in units of 2**-32, -1 without; `model`, `version` codes int64[n] of
     `names`; `y` int8[n]: 1, 0, or -1 without label; `age` int64[n]: ms to the first label, -1 without. `abstained` bool[n]:
     without an answer; `embeddings`: of a sample of all rows; `said` and `meant`: the classes of predictions and of labels, none where there is none;
-    `prediction`: what the model said, whatever its kind; `scored` bool[n]: p is the score, not the likeliest class's.
+    `prediction`: what the model said, whatever its kind; `scored` bool[n]: p is the score, not the likeliest class's;
+    `logits`: what its logits said.
     """
 
     key: NDArray[np.uint64]
@@ -68,6 +70,7 @@ class Rows:
     embeddings: Embeddings
     prediction: FeatureRows
     scored: NDArray[np.bool_]
+    logits: LogitRows
 
     def of_model(self, name: str) -> "Rows":
         """Return the rows of one model."""
@@ -80,7 +83,7 @@ class Rows:
         return Rows(
             self.key[rows], self.ts[rows], self.p[rows], self.model[rows], self.version[rows], self.names,
             features, self.y[rows], self.age[rows], self.abstained[rows], _of(self.said, rows), _of(self.meant, rows), self.embeddings,
-            self.prediction.take(rows), self.scored[rows],
+            self.prediction.take(rows), self.scored[rows], self.logits.take(rows),
         )  # fmt: skip
 
 
@@ -119,7 +122,7 @@ class RowGatherer:
     def __init__(self, features: Sequence[str]) -> None:
         """Gather these features; a prediction's `columns` has them as `features.<name>`."""
         self._features = {name: FeatureGatherer() for name in features}
-        self._vectors = VectorGatherer()
+        self._vectors, self._logits = VectorGatherer(), LogitGatherer()
         self._prediction = FeatureGatherer()
         self._hash, self._names = IdHash(_ID_KEY), Interned()
         self._predictions: list[tuple[NDArray[np.uint64], Ints, Ints, Ints, Ints]] = []
@@ -135,6 +138,7 @@ class RowGatherer:
         version = self._codes(batch.version.values)[batch.version.codes]
         self._predictions.append((self._key(batch.ids.texts), batch.ts, probabilities(batch), model, version))
         self._vectors.add(self._predictions[-1][0], batch.ts, batch.embedding)
+        self._logits.add(batch.rows(), batch.logits)
         said = predicted(batch, POSITIVE, None)
         self._answers.append((abstained(batch), said.positive, said.name, ~np.isnan(batch.score)))
         absent = missing_column(batch.rows())
@@ -167,6 +171,7 @@ class RowGatherer:
         return Rows(
             key.astype(np.uint64), ts, p, model, version, list(self._names), features, y, age,
             abstained, Classes(positive, name), meant, self._vectors.gathered(), prediction, scored,
+            self._logits.gathered(order),
         )  # fmt: skip
 
     def _answered(self, order: NDArray[np.intp]) -> Answers:

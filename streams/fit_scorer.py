@@ -7,11 +7,15 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from interlock.detectors.conformal import conformal_scale
+from interlock.detectors.conformal import Calibration, conformal_scale, thin
+from interlock.detectors.logits import SCORES, Score
 from interlock.detectors.ood import (
     DISTANCE_WEIGHT,
     LEAST_NUMBERS,
+    LOGITS_WEIGHT,
     WEIGHT,
+    Beside,
+    Logits,
     OodScorer,
     Parts,
     Space,
@@ -20,6 +24,7 @@ from interlock.detectors.ood import (
 )
 from interlock.detectors.prototypes import learned
 from interlock.detectors.surprisal import MISSING_CODE, SCALE, SurprisalScorer, category_table, numeric_table
+from interlock.streams.fit_logits import LogitRows
 from interlock.streams.reference import Vocabulary
 
 Mask = NDArray[np.bool_]
@@ -64,7 +69,8 @@ class Category:
 class Learnt:
     """n rows as features, and the `Part` of each, int8[n].
 
-    `embedded` intp[m]: the rows whose embeddings are known; `vectors` int64[m, D]: those, of length one.
+    `embedded` intp[m]: the rows whose embeddings are known; `vectors` int64[m, D]: those, of length one. `logits`: of all
+    rows, None if they are not learned from.
     """
 
     split: NDArray[np.int8]
@@ -72,6 +78,7 @@ class Learnt:
     categories: Sequence[Category]
     embedded: NDArray[np.intp]
     vectors: Ints
+    logits: LogitRows | None = None
 
     def numbers(self) -> NDArray[np.float64]:
         """Return the numeric features, float64[Fn, n]."""
@@ -97,19 +104,48 @@ def scorer_of(learnt: Learnt) -> OodScorer:
         conformal_scale(first.score(numbers[:, scale], codes[:, scale]), SCALE),
         _number_space(learnt, numbers, final),
         _embedding_space(learnt),
+        _logits(learnt),
     )
     return OodScorer(final, parts)
 
 
-def scores_of(scorer: OodScorer, learnt: Learnt) -> Ints:
-    """Return the score of every row, int64[n]; where there are embeddings, those without one get UNSCORED."""
-    numbers, codes = learnt.numbers(), learnt.codes()
-    if not len(learnt.embedded):
-        return scorer.score(numbers, codes)
+def scores_of(scorer: OodScorer, learnt: Learnt, score: Score | None = None) -> Ints:
+    """Return the score of every row, int64[n], with logits by `score` if any; those without an embedding get UNSCORED.
+
+    So they do only where embeddings are learned from; a row without logits is scored on the rest.
+    """
+    rows, vectors = np.arange(len(learnt.split)), None
+    if len(learnt.embedded):
+        rows, vectors = learnt.embedded, learnt.vectors
+    unsure = None if score is None or learnt.logits is None else learnt.logits.unsure(score).take(rows)
     scores = np.full(len(learnt.split), UNSCORED)
-    rows = learnt.embedded
-    scores[rows] = scorer.score(numbers[:, rows], codes[:, rows], learnt.vectors)
+    scores[rows] = scorer.score(learnt.numbers()[:, rows], learnt.codes()[:, rows], Beside(vectors, unsure))
     return scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Whole:
+    """Scores of n rows with logits counted in one way, int64[n]: `known` bool[n] have them; those held out calibrate."""
+
+    scores: Ints
+    known: Mask
+    calibration: Calibration
+
+    def flagged(self, plain: Mask, flag_rate: float) -> Mask:
+        """Return which rows are flagged, bool[n]: by their whole score, or by the `plain` one of those without logits."""
+        return np.where(self.known, self.scores >= self.calibration.threshold(flag_rate), plain)
+
+
+def whole_scores(scorer: OodScorer, learnt: Learnt) -> dict[Score, Whole]:
+    """Return what the rows score in each way that logits may count; nothing where none are learned."""
+    found: dict[Score, Whole] = {}
+    if learnt.logits is None or scorer.parts is None:
+        return found
+    for score in SCORES:
+        scores, known = scores_of(scorer, learnt, score), learnt.logits.unsure(score).known
+        held = known & (learnt.split == Part.HELD) & (scores != UNSCORED)
+        found[score] = Whole(scores, known, Calibration(thin(scores[held])))
+    return found
 
 
 def _number_space(learnt: Learnt, numbers: NDArray[np.float64], final: SurprisalScorer) -> Space | None:
@@ -127,6 +163,15 @@ def _embedding_space(learnt: Learnt) -> Space | None:
     if not len(learnt.embedded):
         return None
     return _space(lambda rows: learnt.vectors[rows], learnt.split[learnt.embedded], DISTANCE_WEIGHT * WEIGHT)
+
+
+def _logits(learnt: Learnt) -> Logits | None:
+    """Return the scales of logits; nothing else is learned of them, so that all rows but those held out make these."""
+    if learnt.logits is None:
+        return None
+    fit, told = learnt.split != Part.HELD, {score: learnt.logits.unsure(score) for score in SCORES}
+    scales = {score: conformal_scale(one.oddity[one.known & fit], SCALE) for score, one in told.items()}
+    return Logits(learnt.logits.classes, scales, LOGITS_WEIGHT * WEIGHT)
 
 
 def _space(vectors: Callable[[Mask], Ints], split: NDArray[np.int8], weight: int) -> Space | None:

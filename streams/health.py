@@ -12,6 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from interlock.errors import UserError
 from interlock.streams.clock import BEGINNING
+from interlock.streams.live import Setup
 from interlock.streams.live_judge import LiveJudge
 from interlock.streams.live_shard import LiveShard
 from interlock.streams.signs import SOURCES, now_ms
@@ -79,6 +80,7 @@ class Health:
             "status": "failing" if failing else "ok",
             "failing": failing,
             "policy": worker.setup.policy.digest,
+            "policies": _policies(worker.setup),
             "run": worker.setup.run,
             "generation": worker.generation,
             "shards": {str(number): _shard(shard) for number, shard in shards.items()},
@@ -182,6 +184,12 @@ def _marks(it: LiveShard | LiveJudge) -> dict[str, int]:
     else:
         marks = {topic: clock.watermark for topic, clock in it.shard.clocks.items()}
     return {topic: ms for topic, ms in marks.items() if ms != BEGINNING}
+
+
+def _policies(setup: Setup) -> list[dict[str, Any]]:
+    """Return the policies of the group in order, each with the event time (ms) from which it counts."""
+    later = [{"from": one.since, "policy": one.policy.digest} for one in setup.changes]
+    return [{"from": None, "policy": setup.policy.digest}, *later]
 
 
 def _shard(shard: LiveShard) -> dict[str, Any]:

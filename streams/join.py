@@ -1,7 +1,7 @@
 """Predictions meet their outcomes (STREAM.md §2), whichever comes first and however input is cut.
 
 An outcome carries a label, a review, or both: two facts. Each is remembered, met and counted on its own, once an event,
-whether they come in one outcome or in two.
+whether they come in one outcome or in two. One of higher revision takes an earlier one's place (`revisions.py`).
 """
 
 from collections.abc import Mapping
@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.policies.model import Policy
+from interlock.streams import revisions
 from interlock.streams.batch import Ids
 from interlock.streams.clock import BEGINNING, Times
+from interlock.streams.revisions import Pairs
 from interlock.streams.store import Rows, Store
 
 Mask = NDArray[np.bool_]
@@ -34,10 +36,13 @@ CLASSES = {"says": "i1", "said": "u8"}, {"means": "i1"}
 NUMBERS = {"guess": "f8"}, {"truth": "f8"}
 """What is remembered of both beyond that, where numbers are judged."""
 
-TOLD = {LABEL: {"y": "i1", "label": "u8", "met": "?"}, REVIEW: {"ood": "i1", "along": "?", "met": "?"}}
-"""What is remembered of each fact of an outcome until its prediction comes.
+SAYING = {"met": "?", "revision": "i4", "before": "i8"}
 
-`along`: the label of the same outcome counts too, so that the outcome is counted with that.
+TOLD = {LABEL: {"y": "i1", "label": "u8", **SAYING}, REVIEW: {"ood": "i1", "along": "?", **SAYING}}
+"""What is remembered of each fact of an outcome: until its prediction comes, and for a correction of it.
+
+`along`: the label of the same outcome counts too, so that the outcome is counted with that. `before`: the row after that of
+the revision whose place this one takes, 0 for none.
 """
 
 SWEEP = 1 << 16
@@ -45,19 +50,13 @@ SWEEP = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
-    """m matches of predictions and a fact as rows of the two stores; each row is in one pair at most."""
-
-    prediction: Rows
-    outcome: Rows
-
-
-@dataclass(frozen=True, slots=True)
 class Admitted:
-    """Which of n events are counted (`fresh`), and the store rows of those."""
+    """Which of n events are counted: the `fresh`, and those that are `revised`, which correct one; the store rows of each."""
 
     fresh: Mask
     rows: Rows
+    revised: Mask
+    corrections: Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +74,12 @@ class Horizons:
 
         A prediction's id is remembered for as long as an outcome may still find it, not for `dedup_ttl` alone: a second
         prediction of the id would give the outcome two candidates, and which it met would hang on the interleaving.
+        An outcome is remembered for as long as a correction of it may still find its prediction.
         """
         labels, repeat = policy.labels, policy.dedup_ttl
         longest = max(repeat, labels.join_ttl) if joins else repeat
-        return cls(labels.join_ttl, labels.orphan_ttl, longest, max(repeat, labels.orphan_ttl))
+        told = labels.orphan_ttl + (labels.join_ttl if joins else 0)
+        return cls(labels.join_ttl, labels.orphan_ttl, longest, max(repeat, told))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,52 +120,73 @@ class Join:
             self.predictions, ids, times, self.horizons.predictions
         )  # met or not: outcomes find only the first
 
-    def admit_outcomes(self, fact: int, ids: Ids, times: Times) -> Admitted:
+    def admit_outcomes(self, fact: int, ids: Ids, times: Times, revision: NDArray[np.int32]) -> Admitted:
         """Enter a fact of outcomes; repeats of a remembered id are not fresh, and one that still waits is remembered."""
-        return admit(self.told[fact], ids, times, self.horizons.outcomes, waits=True)
+        return admit(self.told[fact], ids, times, self.horizons.outcomes, revision=revision)
 
     def meet_outcomes(self, fact: int, predictions: Rows) -> Pairs:
         """Match predictions just entered with a fact of outcomes that were waiting for them."""
         told = self.told[fact]
         found = told.find(*self._keys(self.predictions, predictions))
         predictions, found = predictions[found >= 0], found[found >= 0]
-        waiting = ~told["met"][found]
-        return self._match(fact, predictions[waiting], found[waiting])
+        corrected = told["before"][found] > 0
+        waiting = ~told["met"][found] & ~corrected
+        pairs = self._match(fact, predictions[waiting], found[waiting])
+        if corrected.any():
+            pairs = pairs.also(revisions.meet_chains(self, fact, predictions[corrected], found[corrected]))
+        return pairs
 
     def meet_predictions(self, fact: int, outcomes: Rows) -> tuple[Pairs, Rows]:
         """Match a fact of outcomes just entered with predictions; also return the rows whose prediction has it already."""
         told = self.told[fact]
         found = self.predictions.find(*self._keys(told, outcomes))
         outcomes, found = outcomes[found >= 0], found[found >= 0]
-        taken = self._has(fact, found)
+        taken = self.has(fact, found)
         pairs = self._match(fact, found[~taken], outcomes[~taken])
-        late = np.setdiff1d(outcomes[self._has(fact, found)], pairs.outcome)
+        late = np.setdiff1d(outcomes[self.has(fact, found)], pairs.outcome)
         told["met"][late] = True
         return pairs, late
 
-    def _has(self, fact: int, predictions: Rows) -> Mask:
+    def correct(self, fact: int, outcomes: Rows) -> Pairs:
+        """Match corrections just entered with predictions that had what they correct, or would have met it."""
+        found = self.predictions.find(*self._keys(self.told[fact], outcomes))
+        return revisions.correct(self, fact, found[found >= 0], outcomes[found >= 0])
+
+    def has(self, fact: int, predictions: Rows) -> Mask:
+        """Return which of these predictions have met this fact."""
         met: NDArray[np.uint8] = self.predictions["met"][predictions]
         has: Mask = (met & np.uint8(fact)) != 0
         return has
 
     def _match(self, fact: int, predictions: Rows, outcomes: Rows) -> Pairs:
-        made, said = self.predictions["e"][predictions], self.told[fact]["e"][outcomes]
-        near = (said <= made + self.horizons.join) & (made <= said + self.horizons.orphan)
+        near = self.near(fact, predictions, outcomes)
         predictions, outcomes = predictions[near], outcomes[near]
         for column in (0, 1):  # an id may come twice in a chunk, its first memory gone: the first of a row counts
             first = np.sort(np.unique((predictions, outcomes)[column], return_index=True)[1])
             predictions, outcomes = predictions[first], outcomes[first]
+        self.meet(fact, predictions, outcomes)
+        return Pairs.first(predictions, outcomes)
+
+    def near(self, fact: int, predictions: Rows, outcomes: Rows) -> Mask:
+        """Return which of these predictions and facts of their ids are close enough in time to match."""
+        made, said = self.predictions["e"][predictions], self.told[fact]["e"][outcomes]
+        close: Mask = (said <= made + self.horizons.join) & (made <= said + self.horizons.orphan)
+        return close
+
+    def meet(self, fact: int, predictions: Rows, outcomes: Rows) -> None:
+        """Note that these have met."""
         self.predictions["met"][predictions] |= np.uint8(fact)
         self.told[fact]["met"][outcomes] = True
-        return Pairs(predictions, outcomes)
 
     @staticmethod
     def _keys(store: Store, rows: Rows) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         return store["h1"][rows], store["h2"][rows]
 
     def first(self, fact: int, rows: Rows) -> Mask:
-        """Return which of these rows stand for their outcome where outcomes are counted: its label, else its review."""
-        return np.ones(len(rows), np.bool_) if fact == LABEL else ~self.told[REVIEW]["along"][rows]
+        """Return which of these rows stand for their outcome where outcomes are counted: its label, else its review; none that correct."""
+        told = self.told[fact]
+        alone: Mask = told["before"][rows] == 0
+        return alone if fact == LABEL else alone & ~told["along"][rows]
 
     def orphans(self, before: int) -> NDArray[np.int64]:
         """Give up outcomes whose wait ended before this time; return the ends of their waits, int64[m] ms."""
@@ -235,30 +257,41 @@ class Join:
         soon = self.patient | (outcomes <= told["e"] + self.horizons.join)
         keep = (outcomes <= told["e"] + self.horizons.outcomes) | (~told["met"] & soon)
         lost = self._counted(fact, ~keep & ~told["met"])
+        revisions.renumber(told, keep)
         told.keep(keep)
         return lost
 
 
-def admit(store: Store, ids: Ids, times: Times, memory: int, *, waits: bool = False) -> Admitted:
-    """Enter events into a store that remembers ids for `memory` ms; one that `waits` is remembered until it has met."""
+def admit(store: Store, ids: Ids, times: Times, memory: int, *, revision: NDArray[np.int32] | None = None) -> Admitted:
+    """Enter events into a store that remembers ids for `memory` ms; facts, which have a `revision`, until they have met."""
     rows = store.append({"h1": ids.h1, "h2": ids.h2, "e": times.effective})
+    if revision is not None:
+        store["revision"][rows] = revision
     held = store.index(rows)
-    again = held != rows
-    expired = again & (times.watermark > store["e"][held] + memory)
-    if waits:
-        expired &= store["met"][held]
-    for place in np.flatnonzero(expired).tolist():
-        held[place] = _take_over(store, int(rows[place]), times.watermark[place] - memory)
+    revised = np.zeros(len(rows), np.bool_)
+    for place in np.flatnonzero(_doubted(store, rows, held, times.watermark - memory)).tolist():
+        row, head = int(rows[place]), store.head(int(rows[place]))
+        if not _remembered(store, head, times.watermark[place] - memory):
+            store.replace(head, row)
+            held[place] = row
+        elif revision is not None and revision[place] > store["revision"][head]:
+            store.replace(head, row)
+            store["before"][row], revised[place] = head + 1, True
     fresh = held == rows
-    store["e"][rows[~fresh]] = BEGINNING // 2  # never indexed, waits for nothing, gone with the next sweep
-    store["met"][rows[~fresh]] = MET
-    return Admitted(fresh, rows[fresh])
+    gone = rows[~fresh & ~revised]
+    store["e"][gone] = BEGINNING // 2  # never indexed, waits for nothing, gone with the next sweep
+    store["met"][gone] = MET
+    return Admitted(fresh, rows[fresh], revised, rows[revised])
 
 
-def _take_over(store: Store, row: int, since: int) -> int:
-    """Let a row stand for an id whose earlier event is no longer remembered, unless another row did already."""
-    held = int(store.find(store["h1"][row : row + 1], store["h2"][row : row + 1])[0])
-    if store["e"][held] >= since:
-        return held
-    store.replace(held, row)
-    return row
+def _doubted(store: Store, rows: Rows, held: Rows, since: NDArray[np.int64]) -> Mask:
+    """Return which events repeat an id, but one that may be forgotten, or in a higher revision."""
+    doubted: Mask = store["e"][held] < since
+    if "revision" in store:
+        doubted |= store["revision"][rows] > 0
+    doubted &= held != rows
+    return doubted
+
+
+def _remembered(store: Store, head: int, since: int) -> bool:
+    return bool(store["e"][head] >= since or ("revision" in store and not store["met"][head]))

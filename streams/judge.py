@@ -23,6 +23,7 @@ from interlock.streams.axes_paired import PairedAxis, StalenessAxis
 from interlock.streams.chains import ChainState
 from interlock.streams.clock import BEGINNING
 from interlock.streams.feed import Feed, Legend, Rows, by_bin, by_slice, by_version
+from interlock.streams.lines import Brought, Line, Marks, stages
 from interlock.streams.shard import Trigger
 from interlock.streams.tally import ABUSE, CHAINS, COUNT, JOINED, PANE, PREDICTIONS, VERSION, Ints, TallyRecord
 
@@ -31,36 +32,45 @@ FED = {"predictions": PREDICTIONS, "outcomes": JOINED, "abuse": ABUSE}
 
 
 class ModelJudge:
-    """All SLOs of one model."""
+    """All SLOs of one model, those of the policies that follow in mid-stream too."""
 
     def __init__(self, model: str, plan: Plan, learned: Learned) -> None:
         """Start before the model's first pane."""
         self.start: int | None = None
-        self.axes: list[Axis] = []
-        for slo, places in zip(plan.policy.slos_in_force, plan.of_slo, strict=True):
-            context = Context(plan.policy, slo, model, learned)
-            self.axes.append(_axis(context, places, plan.tick))
+        names = dict.fromkeys(slo.name for one in plan.segments for slo in one.policy.slos_in_force)
+        known = tuple(zip(plan.segments, (learned, *learned.later), strict=True))
+        self.lines = [Line(stages([_staged(name, model, one) for one in known]), plan.tick) for name in names]
 
-    def put(self, predictions: Rows, joined: Rows, reports: Rows) -> None:
+    @property
+    def axes(self) -> list[Axis | None]:
+        """The axes of the policy that judges now; None for an SLO of another."""
+        return [line.stages[0].axis for line in self.lines]
+
+    def put(self, brought: Brought) -> None:
         """Take in counts of this model, of each chain."""
-        if predictions.table.shape[1]:
-            first = int(predictions.table[PANE].min())
+        if brought.predictions.table.shape[1]:
+            first = int(brought.predictions.table[PANE].min())
             self.start = first if self.start is None else min(first, self.start)
-        for axis in self.axes:
-            axis.put(predictions, reports if _reported(axis) else joined)
+        for line in self.lines:
+            line.put(brought)
 
-    def advance(self, through: int, joined: int, reports: int) -> list[Said]:
+    def advance(self, marks: Marks) -> list[Said]:
         """Judge what has become complete, of each chain up to its tick."""
         if self.start is None:
             return []
         found: list[Said] = []
-        for axis in self.axes:
-            found += axis.advance(self.start, through, reports if _reported(axis) else joined)
+        for line in self.lines:
+            found += line.advance(self.start, marks)
         return found
 
-    def never(self) -> Iterable[NeverMachine]:
-        """Return the machines that triggers go to."""
-        return [axis.machine for axis in self.axes if isinstance(axis.machine, NeverMachine)]
+
+def _staged(name: str, model: str, known: tuple[Plan, Learned]) -> tuple[Axis | None, str, int]:
+    """Return a policy's axis of an SLO, None if it has none; the policy's digest and its first tick."""
+    plan, learned = known
+    for slo, places in zip(plan.policy.slos_in_force, plan.of_slo, strict=True):
+        if slo.name == name:
+            return _axis(Context(plan.policy, slo, model, learned), places, plan.tick), plan.policy.digest, plan.since
+    return None, plan.policy.digest, plan.since
 
 
 def _axis(context: Context, places: tuple[int, ...], tick: int) -> Axis:
@@ -125,12 +135,7 @@ class Judge:
         """
         if trigger.ts // self.plan.tick <= self.chains[PREDICTIONS].reached.get(trigger.shard, BEGINNING):
             return []
-        judge = self._model(trigger.model)
-        return [
-            control
-            for machine in judge.never()
-            for control in machine.trigger(trigger.version, trigger.ts, trigger.event_id, trigger.rule)
-        ]
+        return [control for line in self._model(trigger.model).lines for control in line.trigger(trigger)]
 
     def release(  # noqa: PLR0913, PLR0917 - what a person must name, one by one
         self,
@@ -147,7 +152,7 @@ class Judge:
         if model not in self.models:
             return []
         command = ReleaseCommand(model, slo, scope, control_id, epoch, ts, by, reason)
-        return [control for axis in self.models[model].axes for control in axis.release(command)]
+        return [control for line in self.models[model].lines for control in line.release(command)]
 
     @property
     def counters(self) -> Counter[str]:
@@ -167,18 +172,18 @@ class Judge:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state between two records, as plain values and arrays."""
-        models = {name: (judge.start, [axis.snapshot() for axis in judge.axes]) for name, judge in self.models.items()}
+        models = {name: (judge.start, [line.snapshot() for line in judge.lines]) for name, judge in self.models.items()}
         return {"chains": {chain: state.snapshot() for chain, state in self.chains.items()}, "models": models}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of a judge of the same plan and as many shards."""
         for chain, state in saved["chains"].items():
             self.chains[chain].restore(state)
-        for name, (start, axes) in saved["models"].items():
+        for name, (start, lines) in saved["models"].items():
             judge = self._model(name)
             judge.start = start
-            for axis, state in zip(judge.axes, axes, strict=True):
-                axis.restore(state)
+            for line, state in zip(judge.lines, lines, strict=False):  # a policy that came later may have more
+                line.restore(state)
 
     def _model(self, model: str) -> ModelJudge:
         if model not in self.models:
@@ -196,8 +201,8 @@ class Judge:
         if (through, labelled, told) == (made.merged, joined.merged, reports.merged):
             return []
         self._put(made.take(through), joined.take(labelled), reports.take(told) if self.plan.reported else [])
-        reached = (made.merged, joined.merged, reports.merged)
-        return [said for _, judge in sorted(self.models.items()) for said in judge.advance(*reached)]
+        reached = Marks(made.merged, joined.merged, reports.merged)
+        return [said for _, judge in sorted(self.models.items()) for said in judge.advance(reached)]
 
     def _reported(self, through: int) -> int:
         """Return the pane up to which reports of abuse are complete; it stands still if no SLO asks."""
@@ -209,17 +214,13 @@ class Judge:
 
     def _put(self, made: list[TallyRecord], joined: list[TallyRecord], reports: list[TallyRecord]) -> None:
         for model, rows in _by_models(made):
-            self._model(model).put(rows, _nothing(), _nothing())
+            self._model(model).put(Brought(rows, _nothing(), _nothing()))
         for model, rows in _by_models(joined):
             if model in self.models:
-                self.models[model].put(_nothing(), rows, _nothing())
+                self.models[model].put(Brought(_nothing(), rows, _nothing()))
         for model, rows in _by_models(reports):
             if model in self.models:
-                self.models[model].put(_nothing(), _nothing(), rows)
-
-
-def _reported(axis: Axis) -> bool:
-    return isinstance(axis, PairedAxis) and axis.chain == ABUSE
+                self.models[model].put(Brought(_nothing(), _nothing(), rows))
 
 
 def _nothing() -> Rows:

@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Mapping as Table
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 from interlock.policies.context import Learned
 from interlock.policies.model import Policy
-from interlock.policies.plan import Plan, make_plan
+from interlock.policies.plan import Plan
+from interlock.policies.planning import make_plan
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions, Wanted
 from interlock.streams.decode import Decoder, abuse_decoder, outcome_decoder, prediction_decoder
 from interlock.streams.mapping import Mapping
@@ -37,6 +39,14 @@ class Layout(NamedTuple):
     controls: int = 1
 
 
+class Followed(NamedTuple):
+    """A policy that follows in mid-stream: its text, the time (ms) from which it counts, and itself."""
+
+    text: str
+    since: int
+    policy: Policy
+
+
 @dataclass(frozen=True)
 class Setup:
     """All that a shard or a judge is a function of, besides its input."""
@@ -48,15 +58,28 @@ class Setup:
     mapping: Mapping | None = None
     takes_unsigned: bool = False
     """Whether commands are obeyed that nobody has signed."""
+    changes: tuple[Followed, ...] = ()
+
+    def with_changes(self, changes: Sequence[Followed]) -> "Setup":
+        """Return the same with these policies after the first."""
+        return replace(self, changes=tuple(changes))
+
+    def policy_of(self, digest: str) -> Policy:
+        """Return the policy with a digest; the first one if none has it."""
+        return next((one.policy for one in self.changes if one.policy.digest == digest), self.policy)
+
+    def policy_at(self, ts: int) -> Policy:
+        """Return the policy that counts at a time (ms)."""
+        return next((one.policy for one in reversed(self.changes) if one.since <= ts), self.policy)
 
     @cached_property
     def plan(self) -> Plan:
         """What is counted."""
-        return make_plan(self.policy)
+        return make_plan(self.policy, [(one.policy, one.since) for one in self.changes])
 
     @cached_property
     def run(self) -> str:
-        """The name under which counts may be added up: policy and reference, 16 hex digits."""
+        """The name under which counts may be added up: the first policy and the reference, 16 hex digits."""
         reference = "" if self.reference is None else self.reference.id
         return hashlib.sha256(f"{self.policy.digest}\n{reference}".encode()).hexdigest()[:16]
 
@@ -74,7 +97,7 @@ class Setup:
     def decoders(self) -> Table[str, Decoder[Predictions] | Decoder[Outcomes] | Decoder[AbuseReports]]:
         """How each input topic is read."""
         paths, skew = self.plan.paths, self.policy.max_skew
-        wanted = self.reference.wanted(paths) if self.reference else Wanted(paths=paths)
+        wanted = self.reference.wanted(paths, self.policy.ood.logits) if self.reference else Wanted(paths=paths)
         return {
             "predictions": prediction_decoder(wanted, self.secret).timely(skew),
             "outcomes": outcome_decoder(self.secret).timely(skew),

@@ -13,6 +13,8 @@ from msgspec import json as msgspec_json
 
 from interlock.errors import UserError
 from interlock.partitions import partition_of
+from interlock.policies.changes import when
+from interlock.policies.load import load_policy
 from interlock.policies.model_parts import Lease as LeaseRules
 from interlock.policies.pages import page_of
 from interlock.policies.said import Said
@@ -22,7 +24,7 @@ from interlock.streams import wire
 from interlock.streams.commands import Release
 from interlock.streams.decode_dead import Bad, letter
 from interlock.streams.judge import Judge
-from interlock.streams.live import Outgoing, Setup
+from interlock.streams.live import Followed, Outgoing, Setup
 from interlock.streams.published import RELEASED, Published
 from interlock.streams.tally import TallyRecord
 
@@ -34,8 +36,8 @@ class LiveJudge:
 
     def __init__(self, number: int, setup: Setup) -> None:
         """Start before the first record."""
-        self.number, self.setup = number, setup
-        self.judge = Judge(setup.plan, setup.learned, setup.layout.shards)
+        self.number, self.setup = number, setup.with_changes(())  # which it hears of as they stand on `tallies`
+        self.judge = Judge(self.setup.plan, self.setup.learned, setup.layout.shards)
         self.published = Published()
         self.position = self.news = 0
         """The offset that comes next; the number of records that were more than signs of life."""
@@ -89,6 +91,8 @@ class LiveJudge:
         match record:
             case wire.Topology():
                 self._check(record)
+            case wire.Follows() if record.number >= len(self.setup.changes):
+                self._follow(record.since, record.policy)
             case wire.Triggered():
                 return self._controls(self._news(self.judge.trigger(record.trigger)), now)
             case wire.Idle() if record.owner >= self._owners.get(record.shard, 0):
@@ -104,6 +108,19 @@ class LiveJudge:
                 self._commands[record.partition] = record.offset
                 return self._command(record, now)
         return []
+
+    def _follow(self, since: int, text: str) -> None:
+        """Go over to another policy when its time comes."""
+        policy = load_policy(text.encode(), "the policy on tallies")
+        if self.judge.counted() > since:
+            raise UserError(
+                f"judge {self.number}: the policy from {when(since)} on came too late: it has judged up to "
+                f"{when(self.judge.counted())}; start anew with another --group"
+            )
+        self.setup = self.setup.with_changes((*self.setup.changes, Followed(text, since, policy)))
+        judge = Judge(self.setup.plan, self.setup.learned, self.setup.layout.shards)
+        judge.restore(self.judge.snapshot())
+        self.judge = judge
 
     def _news(self, early: Iterable[Control]) -> list[Control]:
         """Return the controls of epochs that nobody has heard of: more violations of one pane say nothing new."""
@@ -179,7 +196,7 @@ class LiveJudge:
 
     def _publish(self, control: Control, now: int) -> Outputs:
         message = self.published.send(control, now)
-        page = page_of(control, self.setup.policy)
+        page = page_of(control, self.setup.policy_of(control.policy_digest))
         sent = [] if message is None else [self._placed(message, control.model)]
         if page is not None:  # again after a restart: a page is known by its id, and must not be lost in between
             value = page.model_copy(update={"issued_at": now}).model_dump_json().encode()
@@ -224,7 +241,7 @@ class LiveJudge:
 
     @property
     def _lease(self) -> LeaseRules:
-        return self.setup.policy.lease or LeaseRules()
+        return self.setup.policy_at(self.judge.counted()).lease or LeaseRules()
 
     def _models(self) -> set[str]:
         named = (
@@ -238,6 +255,7 @@ class LiveJudge:
         """Return the state and what it covers, as plain values and arrays."""
         return {
             "positions": {"tallies": self.position},
+            "changes": [(one.since, one.text) for one in self.setup.changes],
             "judge": self.judge.snapshot(),
             "parts": self._parts.snapshot(),
             "owners": dict(self._owners),
@@ -249,6 +267,8 @@ class LiveJudge:
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same judge of the same setup."""
         self.position = saved["positions"]["tallies"]
+        for since, text in saved.get("changes", []):
+            self._follow(since, text)
         self.judge.restore(saved["judge"])
         self._parts.restore(saved["parts"])
         self._owners, self._commands = dict(saved["owners"]), dict(saved["commands"])

@@ -6,7 +6,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 
+from interlock.errors import UserError
 from interlock.partitions import partition_of
+from interlock.policies.changes import when
 from interlock.protocol import INPUTS
 from interlock.records import dead_letter_line
 from interlock.streams import wire
@@ -15,7 +17,7 @@ from interlock.streams.decode import sniff
 from interlock.streams.decode_dead import Bad, letter
 from interlock.streams.decode_events import Event, event_of
 from interlock.streams.due import due_line
-from interlock.streams.live import Outgoing, Setup
+from interlock.streams.live import Followed, Outgoing, Setup
 from interlock.streams.mapping import Mapping as FieldMap
 from interlock.streams.pipeline import Pipeline
 from interlock.streams.placing import Placing
@@ -72,8 +74,20 @@ class LiveShard:
 
     def greeting(self) -> list[Outgoing]:
         """Return what precedes all else that a shard sends."""
-        record = wire.encode(wire.Topology(self.setup.run, self.setup.layout.shards))
-        return [self._tally(record, judge) for judge in range(self.setup.layout.judges)]
+        run, judges = self.setup.run, range(self.setup.layout.judges)
+        follows = [wire.Follows(run, n, one.since, one.text) for n, one in enumerate(self.setup.changes)]
+        records = [wire.encode(wire.Topology(run, self.setup.layout.shards)), *map(wire.encode, follows)]
+        return [self._tally(record, judge) for record in records for judge in judges]
+
+    def under(self, setup: Setup) -> "LiveShard":
+        """Return the same shard with the policies that follow, of which it had not heard.
+
+        Raises:
+            UserError: it has counted events of the time of one of them already.
+        """
+        again = LiveShard(self.number, setup)
+        again.restore(self.snapshot())
+        return again
 
     def read(self, topic: str, messages: Sequence[Message]) -> list[Outgoing]:
         """Take in messages of one topic in offset order; those that were read before are passed over."""
@@ -97,12 +111,24 @@ class LiveShard:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state and what it covers, as plain values and arrays."""
-        return {"positions": dict(self.positions), "appended": dict(self.appended), "shard": self.shard.snapshot()}
+        return {"positions": dict(self.positions), "appended": dict(self.appended), "shard": self.shard.snapshot()} | {
+            "changes": len(self.setup.changes)
+        }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same shard of the same setup."""
         self.positions, self.appended = dict(saved["positions"]), dict(saved["appended"])
         self.shard.restore(saved["shard"])
+        for change in self.setup.changes[saved.get("changes", 0) :]:
+            self._ahead(change)
+
+    def _ahead(self, change: Followed) -> None:
+        come = max(self.shard.clocks[topic].latest for topic in ("predictions", "abuse"))
+        if come >= change.since:
+            raise UserError(
+                f"shard {self.number}: the policy from {when(change.since)} on came too late: events up to {when(come)} are "
+                "counted by the one before; start anew with another --group"
+            )
 
     def lag(self, ends: Mapping[str, int]) -> int:
         """Return how many records are still to be read, given the end offsets that are known."""

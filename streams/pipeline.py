@@ -3,7 +3,7 @@
 import math
 from collections import Counter as Counters
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,14 +27,22 @@ Batch = Predictions | Outcomes | AbuseReports
 
 
 def learned(plan: Plan, reference: Reference | None) -> Learned:
-    """Return what judging takes from a reference."""
+    """Return what judging takes from a reference, under each policy of a plan."""
+    return replace(_learned(plan, reference), later=tuple(_learned(later, reference) for later in plan.later))
+
+
+def _learned(plan: Plan, reference: Reference | None) -> Learned:
     probabilities = audit_probabilities(plan.policy, reference)
     own = plan.policy.ood.threshold is not None
     if reference is None:
         return Learned({}, audit_probabilities=probabilities, scores_ood=own)
     age = reference.label_age
+    dispersion = dict(reference.dispersion)
+    logits = plan.policy.ood.logits
+    if f"ood_rate.{logits}" in dispersion:
+        dispersion["ood_rate"] = dispersion[f"ood_rate.{logits}"]
     return Learned(
-        dict(reference.dispersion),
+        dispersion,
         tuple(reference.ece_groups.tolist()),
         None if age is None else age.p99,
         probabilities,
@@ -45,6 +53,12 @@ def learned(plan: Plan, reference: Reference | None) -> Learned:
         drift=tuple(stream.bins for stream in reference.drift),
         reliability=None if reference.reliability is None else Reliability.of(reference.reliability),
     )
+
+
+def slo_order(plan: Plan) -> dict[str, int]:
+    """Return the place of each SLO among all that the policies of a plan have."""
+    names = dict.fromkeys(slo.name for one in plan.segments for slo in one.policy.slos)
+    return {name: place for place, name in enumerate(names)}
 
 
 @dataclass(slots=True)
@@ -72,7 +86,7 @@ class Pipeline:
         self._verdicts: list[Verdict] = []
         self._controls: list[tuple[int, Control]] = []
         """Each with the end of the arrival pane that brought it."""
-        self._order = {slo.name: place for place, slo in enumerate(plan.policy.slos)}
+        self._order = slo_order(plan)
 
     def read(self, batch: Batch) -> Yield:
         """Take in a chunk of the topic that its kind says."""
@@ -104,7 +118,7 @@ class Pipeline:
         latest = max(clock.latest for shard in self.shards for clock in shard.clocks.values())
         output = Output()
         self.closed_from = self.judge.judged()
-        whole = math.lcm(*(pane_ms(slo.window) for slo in self.plan.policy.slos_in_force))
+        whole = math.lcm(*(pane_ms(slo.window) for one in self.plan.segments for slo in one.policy.slos_in_force))
         for shard in self.shards if latest != BEGINNING else ():
             output.extend(shard.finish((latest // whole + 1) * whole // self.plan.tick - 1))
         judged = self._judge(output)

@@ -15,6 +15,8 @@ Rows = NDArray[np.intp]
 STEPS = (1.0, 2.0, 5.0, 10.0)
 """Ranges are as wide as one of these times a power of ten, at most half a standard deviation."""
 LARGEST = 1e308
+WHOLE = ("embedding", "logits")
+"""Reasons that are no features: they are numbered after all of them."""
 FARTHEST = 8.0
 """Standard deviations beyond which all numbers are one range."""
 
@@ -100,8 +102,8 @@ class Namer:
     def _of_feature(self, batch: Predictions, rows: Rows, feature: int) -> list[str]:
         if feature < 0:
             return [""] * len(rows)
-        if feature == len(self._names):
-            return ["embedding"] * len(rows)
+        if feature >= len(self._names):
+            return [WHOLE[feature - len(self._names)]] * len(rows)
         name = self._names[feature]
         if feature < len(batch.numbers):
             ranges = self._ranges[feature]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.detectors.conformal import Calibration
+from interlock.detectors.logits import Score
 from interlock.detectors.ood import OodScorer, Parts
 from interlock.detectors.surprisal import SurprisalScorer, good_turing_upper
 from interlock.errors import UserError
@@ -55,6 +56,7 @@ class Reference:
     largest finite value of each number, over all rows; empty in a reference that was fitted before there were ranges.
     `drift`: the bins of the streams that drift watches; none in a reference that was fitted before there was drift.
     `reliability` int64[64, 4]: how often what was stated came true, as `detectors/reliability.py` reads it; None likewise.
+    `logit_calibrations`: the scores of held-out rows with logits, by how these count; `calibration` has all rows', without.
     `parts`: what the OOD score adds up beside surprisal; None in a reference that was fitted before there were prototypes.
     """
 
@@ -76,6 +78,7 @@ class Reference:
     delays: Delays | None = None
     drift: tuple[DriftStream, ...] = ()
     reliability: NDArray[np.int64] | None = None
+    logit_calibrations: Mapping[Score, Calibration] = field(default_factory=dict)
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +99,11 @@ class Reference:
     def width(self) -> int:
         """The numbers of an embedding that can be scored; 0 if it knows none."""
         return 0 if self.parts is None else self.parts.width
+
+    @property
+    def classes(self) -> int:
+        """The logits of an event that can be scored; 0 if it knows none."""
+        return 0 if self.parts is None else self.parts.classes
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -124,13 +132,14 @@ class Reference:
             total += vocabulary.unseen_upper()
         return min(1.0, total)
 
-    def wanted(self, paths: Iterable[str]) -> Wanted:
-        """Return what a decoder must yield so that `scorer` can score, and the columns of `paths`."""
+    def wanted(self, paths: Iterable[str], logits: Score | None = None) -> Wanted:
+        """Return what a decoder must yield so that `ood` can score, logits too if asked, and the columns of `paths`."""
         codes = {
             name: {value: code for code, value in enumerate(vocabulary.values)}
             for name, vocabulary in self.vocabularies.items()
         }
-        return Wanted(self.numbers, codes, frozenset(paths), embedding=self.width > 0)
+        asked = logits is not None and self.classes > 0
+        return Wanted(self.numbers, codes, frozenset(paths), embedding=self.width > 0, logits=asked)
 
 
 def to_bytes(reference: Reference) -> bytes:
@@ -211,6 +220,8 @@ def _body(reference: Reference) -> Body:
         delays=None if reference.delays is None else packed(reference.delays.table()),
         drift=reference_parts.written_drift(reference.drift),
         reliability=None if reference.reliability is None else packed(reference.reliability),
+        logit_calibrations={name: packed(one.scores) for name, one in sorted(reference.logit_calibrations.items())}
+        or None,
     )
 
 
@@ -241,4 +252,5 @@ def _reference(body: Body) -> Reference:
         delays=None if body.delays is None else Delays.of(array(body.delays)),
         drift=reference_parts.read_drift(body.drift),
         reliability=reference_parts.read_reliability(body.reliability),
+        logit_calibrations={name: Calibration(array(one)) for name, one in (body.logit_calibrations or {}).items()},
     )

@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from interlock.detectors.logits import Score
+
 MAGIC = b"ILK-REF\n"
 FORMAT = 3
 READABLE = (1, 2, 3)
@@ -64,12 +66,21 @@ class SpacePart(msgspec.Struct, frozen=True):
     weight: int
 
 
+class LogitsPart(msgspec.Struct, frozen=True):
+    """The scales of logits by score, and their weight."""
+
+    classes: int
+    scales: dict[Score, ScalePart]
+    weight: int
+
+
 class OodPart(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the OOD score adds up."""
 
     surprisal: ScalePart
     numbers: SpacePart | None = None
     embedding: SpacePart | None = None
+    logits: LogitsPart | None = None
 
 
 class HoursPart(msgspec.Struct, frozen=True):
@@ -118,6 +129,7 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True):
     delays: Packed | None = None
     drift: tuple[DriftPart, ...] | None = None
     reliability: Packed | None = None
+    logit_calibrations: dict[Score, Packed] | None = None
 
 
 def packed(values: NDArray[np.int64]) -> Packed:

@@ -9,22 +9,35 @@ from interlock.detectors.conformal import Scale
 from interlock.detectors.cycle import DAY, WEEK
 from interlock.detectors.drift import KNOWN, Bins, Hours
 from interlock.detectors.ece import BINS
-from interlock.detectors.ood import Parts, Space
+from interlock.detectors.ood import Logits, Parts, Space
 from interlock.detectors.prototypes import Prototypes
 from interlock.streams.drift_bins import DriftStream
-from interlock.streams.reference_file import DriftPart, HoursPart, OodPart, Packed, ScalePart, SpacePart, array, packed
+from interlock.streams.reference_file import (
+    DriftPart,
+    HoursPart,
+    LogitsPart,
+    OodPart,
+    Packed,
+    ScalePart,
+    SpacePart,
+    array,
+    packed,
+)
 
 
 def written(parts: Parts | None) -> OodPart | None:
     """Return the parts as the file has them."""
     if parts is None:
         return None
-    return OodPart(_scale_part(parts.surprisal), _space_part(parts.numbers), _space_part(parts.embedding))
+    spaces = (_space_part(parts.numbers), _space_part(parts.embedding))
+    return OodPart(_scale_part(parts.surprisal), *spaces, _logits_part(parts.logits))
 
 
 def read(part: OodPart | None) -> Parts | None:
     """Return the parts in a file."""
-    return None if part is None else Parts(_scale(part.surprisal), _space(part.numbers), _space(part.embedding))
+    if part is None:
+        return None
+    return Parts(_scale(part.surprisal), _space(part.numbers), _space(part.embedding), _logits(part.logits))
 
 
 def _scale_part(scale: Scale) -> ScalePart:
@@ -43,6 +56,19 @@ def _space_part(space: Space | None) -> SpacePart | None:
 
 def _space(part: SpacePart | None) -> Space | None:
     return None if part is None else Space(Prototypes(array(part.centres)), _scale(part.scale), part.weight)
+
+
+def _logits_part(logits: Logits | None) -> LogitsPart | None:
+    if logits is None:
+        return None
+    scales = {score: _scale_part(scale) for score, scale in sorted(logits.scales.items())}
+    return LogitsPart(logits.classes, scales, logits.weight)
+
+
+def _logits(part: LogitsPart | None) -> Logits | None:
+    if part is None:
+        return None
+    return Logits(part.classes, {score: _scale(scale) for score, scale in part.scales.items()}, part.weight)
 
 
 def written_drift(streams: Sequence[DriftStream]) -> tuple[DriftPart, ...] | None:

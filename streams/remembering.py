@@ -10,9 +10,10 @@ from interlock.streams.batch import Outcomes
 from interlock.streams.classes import Classes, signs_of
 from interlock.streams.counting import Chunk
 from interlock.streams.counting_labels import Labelled, Reviewed
-from interlock.streams.join import LABEL, REVIEW, Join, Kept, Pairs
+from interlock.streams.join import LABEL, REVIEW, Join, Kept
 from interlock.streams.labels import NO_CLASS, class_hashes, positives, top_classes
 from interlock.streams.means import numbers, stated
+from interlock.streams.revisions import Pairs
 from interlock.streams.tally import Ints
 
 FLAGGED, SELECTED = 1, 2

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from interlock.errors import UserError
 from interlock.policies.model import Policy
-from interlock.policies.plan import Plan, make_plan
+from interlock.policies.plan import Plan
+from interlock.policies.planning import make_plan
 from interlock.records import Control, Verdict
 from interlock.streams import reference as references
 from interlock.streams.batch import AbuseReports, DeadLetter, Outcomes, Predictions, Wanted
@@ -35,7 +36,8 @@ UNKNOWN = ("insufficient", "unidentified", "no_data")
 class Inputs:
     """What to replay: files per topic, a field mapping, the run's start (ms) for events that carry no append time.
 
-    `sort`: each topic's events in the order of their `ts`, in memory, instead of that of its files.
+    `sort`: each topic's events in the order of their `ts`, in memory, instead of that of its files. `changes`: policies that
+    follow in mid-stream, each from a time (ms) on.
     """
 
     files: Mapping[str, Sequence[Path]]
@@ -43,6 +45,7 @@ class Inputs:
     mapping: FieldMap | None = None
     secret: bytes = b""
     sort: bool = False
+    changes: Sequence[tuple[Policy, int]] = ()
     refed: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     """Files of events in our own names that come after those of their topic."""
 
@@ -90,6 +93,9 @@ def load_reference(policy: Policy, folder: Path) -> Reference | None:
         raise UserError(f"{path}: its digest is {reference.id}; the policy expects {asked}")
     if policy.model is not None and reference.model != policy.model:
         raise UserError(f"{path}: fitted for model {reference.model}; the policy is for {policy.model}")
+    if policy.ood.logits is not None and not reference.classes:
+        asked = f"the policy counts them by {policy.ood.logits} (ood.logits)"
+        raise UserError(f"{path}: knows no logits; {asked}: fit it again on predictions with `logits`")
     return reference
 
 
@@ -100,7 +106,7 @@ def replay(
 
     Chunks are taken from the topic whose watermark lags, so that little waits in memory; results do not depend on it.
     """
-    pipeline = Pipeline(make_plan(policy), reference, inputs.secret)
+    pipeline = Pipeline(make_plan(policy, inputs.changes), reference, inputs.secret)
     feeds = _feeds(pipeline.plan, reference, inputs)
     summary, events = Summary(), 0
     while feeds:
@@ -123,6 +129,7 @@ def replay(
     outputs.write_run(
         {
             "policy": policy.digest,
+            "policy_changes": [{"policy": changed.digest, "from": ts} for changed, ts in inputs.changes],
             "reference": reference.id if reference else None,
             "files": {topic: [str(path) for path in paths] for topic, paths in inputs.files.items()},
             **(
@@ -145,7 +152,7 @@ def _pass_on(made: Yield, summary: Summary, outputs: Outputs) -> None:
 
 def _feeds(plan: Plan, reference: Reference | None, inputs: Inputs) -> dict[str, Feed]:
     paths = plan.paths
-    wanted = reference.wanted(paths) if reference else Wanted(paths=paths)
+    wanted = reference.wanted(paths, plan.policy.ood.logits) if reference else Wanted(paths=paths)
     skew = plan.policy.max_skew
     return {
         "predictions": _feed("predictions", inputs, prediction_decoder(wanted, inputs.secret).timely(skew)),

@@ -27,7 +27,6 @@ class Reports:
 
     def __init__(self, plan: Plan) -> None:
         """Start empty; an event is remembered for as long as its label may come."""
-        self._plan = plan
         self._memory = max(plan.policy.dedup_ttl, plan.policy.labels.join_ttl)
         self._store = Store({"met": "?"})
         self._sweep = SWEEP
@@ -42,9 +41,10 @@ class Reports:
             self._store.keep(watermark <= self._store["e"] + self._memory)
             self._sweep = 2 * self._store.size + SWEEP
 
-    def count(self, batch: AbuseReports, keys: tuple[Ints, Ints], names: Names, into: OpenCounts) -> None:
+    def count(self, plan: Plan, batch: AbuseReports, keys: tuple[Ints, Ints], at: tuple[Names, OpenCounts]) -> None:
         """Count fresh reports; `keys` are their panes and codes of models, int64[n] each."""
-        for place, series in enumerate(self._plan.series):
+        names, into = at
+        for place, series in plan.counted:
             if series.kind is not Kind.ABUSE:
                 continue
             where = _where(series, batch)

@@ -25,7 +25,7 @@ class Restorer:
 
     def __init__(self, setup: Setup, clients: Clients) -> None:
         """Keep what all reads share."""
-        self._setup, self._connect, self._prefix = setup, clients.consumer, clients.prefix
+        self.setup, self._connect, self._prefix = setup, clients.consumer, clients.prefix
 
     async def restore(self, missing: Sequence[Key], generation: int) -> dict[Key, Held]:
         """Return shards and judges in the state that has come furthest, or new."""
@@ -39,18 +39,18 @@ class Restorer:
 
     def writer(self, key: Key, generation: int, older: list[bytes]) -> Writer:
         """Return what writes the states of a shard or judge; `older` are the keys that it supersedes."""
-        return Writer(Owner(self._setup.run, *key), generation, self._home(key), older)
+        return Writer(Owner(self.setup.run, *key), generation, self._home(key), older)
 
     def _home(self, key: Key) -> int:
         """Return the partition of `checkpoints` that holds a state."""
-        return key.number % self._setup.layout.shards
+        return key.number % self.setup.layout.shards
 
     async def _restored(self, key: Key, found: Found, generation: int) -> Held:
-        if others := found.runs(*key) - {self._setup.run}:
+        if others := found.runs(*key) - {self.setup.run}:
             log.warning("%s %d: %d states of another policy or reference are left alone", *key, len(others))
-        owner = Owner(self._setup.run, *key)
+        owner = Owner(self.setup.run, *key)
         saved = found.furthest(owner)
-        it = LiveShard(key.number, self._setup) if key.kind == "shard" else LiveJudge(key.number, self._setup)
+        it = LiveShard(key.number, self.setup) if key.kind == "shard" else LiveJudge(key.number, self.setup)
         held = Held(it, self.writer(key, generation, found.older(owner, generation)))
         if saved is not None:
             held.writer.spare(saved.place)
@@ -63,7 +63,7 @@ class Restorer:
 
     async def _learn(self, judge: LiveJudge) -> None:
         """Let a judge know what stands on `control`."""
-        layout = self._setup.layout
+        layout = self.setup.layout
         async for record in read_all(self._connect, self._prefix + "control", list(range(layout.controls))):
             try:
                 control = read_control(record.value or b"")

@@ -6,20 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.detectors.conformal import audit_levels
-from interlock.detectors.prototypes import normalized
 from interlock.policies.model import Policy
-from interlock.streams.batch import MISSING_CODE, UNSEEN_CODE, Predictions
+from interlock.streams.batch import UNSEEN_CODE, Predictions
 from interlock.streams.ids import select
-from interlock.streams.reasons import Namer, Reasons
+from interlock.streams.oddity import Oddity, absent
+from interlock.streams.reasons import WHOLE, Namer, Reasons
 from interlock.streams.reference import Reference
 
 Mask = NDArray[np.bool_]
 
 AUDIT = "audit/1"
 """Domain of the keyed hash that chooses audits (VERDICTS.md §2)."""
-
-EMBEDDING = "embedding"
-"""The reason of an event whose embedding is what makes it odd."""
 
 SAMPLE = "sample/1"
 """Domain of the keyed hash that chooses whose labels are asked for, independent of the audits."""
@@ -32,7 +29,7 @@ OWN_SCORE = "ood_score"
 class Scores:
     """Of n predictions, bool[n]: compared with the reference, scored by anyone, flagged, chosen for audit, unseen value.
 
-    `told`: of those compared, the ones that have any feature of the reference at all.
+    `told`: of those compared, the ones that have anything that the reference knows.
     `level` int8[n] is the audit level. `missing`: a feature of the reference is missing, or cannot be read as what it is;
     `ranged`: compared with ranges; `outside`: a number lies outside its range. All are false unless an SLO asks.
     `labelled`: a label is asked for, of all or of the share that `labels.sample` keeps.
@@ -57,7 +54,7 @@ class Scorer:
     def __init__(self, policy: Policy, reference: Reference | None, secret: bytes) -> None:
         """Fix the flagging threshold and the probabilities of audit."""
         self._ood, self._reference, self._secret = policy.ood, reference, secret
-        self._threshold = reference.calibration.threshold(policy.ood.flag_rate) if reference else 0
+        self._oddity = Oddity(reference, policy.ood) if reference else None
         self.probabilities = audit_probabilities(policy, reference)
         self._namer = Namer(reference) if reference else None
         age = reference.label_age if reference else None
@@ -68,22 +65,25 @@ class Scorer:
         self._stratified = len(self.probabilities) > 1
         self._asked = {slo.resolved_indicator for slo in policy.slos_in_force}
 
+    def under(self, policy: Policy) -> "Scorer":
+        """Return what scores by another policy, against the same reference."""
+        return Scorer(policy, self._reference, self._secret)
+
     def score(self, batch: Predictions) -> Scores:
         """Score n predictions."""
         n = batch.rows()
         compared, told, scored, flagged, unseen = (np.zeros(n, np.bool_) for _ in range(5))
         level = np.zeros(n, np.int8)
-        if self._reference:
-            known, embedding = embedded(batch, self._reference.width)
-            odd = self._reference.ood.score(batch.numbers, batch.categories, embedding)
+        if self._reference and self._oddity:
+            odd = self._oddity.of(batch)
             compared = self._comparable(batch)
-            # What has none of the features is no familiar event, but an event that says nothing: missing_rate sees it.
-            told = compared & (~absent(batch).all(axis=0) | (known & (self._reference.width > 0)))
-            scored = told & known
-            flagged = scored & (odd >= self._threshold)
+            # What has nothing of the reference's is no familiar event, but one that says nothing: missing_rate sees it.
+            told = compared & odd.told
+            scored = told & odd.known
+            flagged = scored & self._oddity.flagged(odd)
             unseen = told & self._reference.scorer.unseen(batch.categories)
             if self._stratified:
-                level = self._reference.calibration.level(odd)
+                level = self._oddity.level(odd)
         if self._ood.threshold is not None:
             scored |= ~np.isnan(batch.ood_score)
             flagged |= batch.ood_score >= self._ood.threshold
@@ -148,45 +148,21 @@ class Scorer:
 
     def reasons(self, batch: Predictions, rows: NDArray[np.intp]) -> Reasons:
         """Name what made each of these rows odd: a feature with its value, or with the range that its number lies in."""
-        if self._reference is None or self._namer is None:
+        if self._oddity is None or self._namer is None:
             return Reasons.of([OWN_SCORE] * len(rows))
-        return self._namer.named(batch, rows, _worst(self._reference, batch, rows))
+        return self._namer.named(batch, rows, self._oddity.worst(batch, rows))
 
     def odd_features(self, batch: Predictions, rows: NDArray[np.intp]) -> list[str]:
         """Name the feature that made each of these rows odd, without its value."""
-        if self._reference is None:
+        if self._reference is None or self._oddity is None:
             return [OWN_SCORE] * len(rows)
-        names = (*self._reference.features, EMBEDDING)
-        return [names[f] for f in _worst(self._reference, batch, rows).tolist()]
-
-
-def embedded(batch: Predictions, width: int) -> tuple[Mask, NDArray[np.int64] | None]:
-    """Return which rows have the embedding that a reference needs, bool[n], and those of all rows, int64[n, width].
-
-    Without a need for any (`width` 0) all rows do. One of another length cannot be compared: it is like none.
-    """
-    if not width:
-        return np.ones(batch.rows(), np.bool_), None
-    if batch.embedding is None:
-        return np.zeros(batch.rows(), np.bool_), np.zeros((batch.rows(), width), np.int64)
-    known, values = batch.embedding.of_width(width)
-    return known, normalized(values)
-
-
-def _worst(reference: Reference, batch: Predictions, rows: NDArray[np.intp]) -> NDArray[np.int32]:
-    """Return which feature made each of these rows odd, int32[len(rows)]; the one after the last is the embedding."""
-    _, embedding = embedded(batch.take(rows), reference.width)
-    return reference.ood.reasons(batch.numbers, batch.categories, rows, embedding)
+        names = (*self._reference.features, *WHOLE)
+        return [names[f] for f in self._oddity.worst(batch, rows).tolist()]
 
 
 def _limit(probability: float) -> np.uint64:
     """Return the hash below which an event is chosen, for a probability below 1."""
     return np.uint64(min(int(probability * 2.0**53), 2**53 - 1) << 11)
-
-
-def absent(batch: Predictions) -> Mask:
-    """Return which features of the reference are missing, null, or no number where it has numbers: bool[F, n]."""
-    return np.concatenate([np.isnan(batch.numbers), batch.categories == MISSING_CODE])
 
 
 def beyond(batch: Predictions, bounds: NDArray[np.float64]) -> Mask:

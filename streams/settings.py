@@ -79,7 +79,8 @@ class Settings(Part):
         description="Worker: take topics whose producers set the append time; a wrong clock is then believed.",
     )
     accept_unsigned_commands: bool = Field(
-        default=False, description="Worker: obey releases on `commands` although signatures are not checked yet."
+        default=False,
+        description="Worker: obey releases on `commands`, and take up policies, although signatures are not checked yet.",
     )
     audit_secret: Secret | None = Field(
         None,

@@ -16,15 +16,15 @@ from interlock.policies.plan import ORPHANS, Plan
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions
 from interlock.streams.classes import Classes, predicted
 from interlock.streams.clock import BEGINNING, Clock, Times
-from interlock.streams.counting import Chunk, Counter, probabilities
-from interlock.streams.due import Due, DueList
-from interlock.streams.exemplars import Explainer
+from interlock.streams.counting import Chunk, Counted, probabilities
+from interlock.streams.due import Due
 from interlock.streams.facts import count, take_in, waited_for
 from interlock.streams.join import Join
 from interlock.streams.names import OVERFLOW, Names, distinct
 from interlock.streams.remembering import kept, remember
 from interlock.streams.reporting import FIRST_SLICE, Reports
 from interlock.streams.scoring import Scorer
+from interlock.streams.segments import Segment, Segments
 from interlock.streams.tally import CHAINS, NO_COHORT, CodeTables, Ints, OpenCounts, TallyRecord, local_record, tabulate
 
 TOPICS = ("predictions", "outcomes", "abuse")
@@ -78,10 +78,7 @@ class Shard:
         self.names, self.categories = Names(), Names(MOST_CATEGORIES)
         self.counters: Counters[str] = Counters()
         self._reports = Reports(plan) if plan.reported else None
-        self._scorer = scorer
-        self._counter = Counter(plan, len(scorer.probabilities), self.names, inputs=scorer.reliable)
-        self._explainer = Explainer(plan, scorer, self.names)
-        self._due = DueList(plan, scorer, self.names)
+        self._segments = Segments(plan, scorer, self.names)
 
     # -- intake ------------------------------------------------------------------------------------------------------
 
@@ -107,10 +104,12 @@ class Shard:
         if batch.rows():
             times = self.clocks["outcomes"].read(batch.ts, batch.appended)
             told = take_in(self.join, self.plan, batch, times)
-            revised = ~told.new & (batch.revision > 0)  # a correction restates nothing yet, and is not a repeat
+            rest = ~told.new & ~told.revised
+            ignored = rest & (batch.revision > 0)  # older than what is known; or labels are judged as they arrive
             self.counters["outcomes"] += int(told.new.sum())
-            self.counters["revision_ignored"] += int(revised.sum())
-            self.counters["duplicate"] += int((~told.new & ~revised).sum())
+            self.counters["revised"] += int(told.revised.sum())
+            self.counters["revision_ignored"] += int(ignored.sum())
+            self.counters["duplicate"] += int((rest & ~ignored).sum())
             self.counters["known_facts"] += int((told.new & told.known).sum())
             self.counters["late"] += int((times.late & told.new).sum())
             self.counters["joined"] += count(self.join, self.plan, told.pairs, self.open["joined"])
@@ -153,7 +152,7 @@ class Shard:
             "names": self.names.snapshot(),
             "categories": self.categories.snapshot(),
             "counters": dict(self.counters),
-            "rivers": len(self._counter.rivers),
+            "rivers": sum(len(segment.counter.rivers) for segment in self._segments.all),
             "reports": None if self._reports is None else self._reports.snapshot(),
         }
 
@@ -176,23 +175,39 @@ class Shard:
     # -- counting ----------------------------------------------------------------------------------------------------
 
     def _count(self, batch: Predictions, times: Times, rows: Ints, output: Output) -> None:
-        pane, scores, classes = times.effective // self.plan.tick, self._scorer.score(batch), self._classes(batch)
+        """Count each prediction by the policy that its effective time selects."""
+        for segment, mine in self._segments.split(times.effective // self.plan.tick):
+            if mine is None:
+                self._count_by(segment, batch, (times, rows), output)
+            else:
+                self._count_by(segment, batch.take(mine), (times.take(mine), rows[mine]), output)
+
+    def _count_by(self, segment: Segment, batch: Predictions, at: tuple[Times, Ints], output: Output) -> None:
+        (times, rows), plan = at, segment.plan
+        pane, scores, classes = times.effective // plan.tick, segment.scorer.score(batch), self._classes(batch)
         p = probabilities(batch)
-        bins = self._scorer.bins(batch, p)
+        bins = segment.scorer.bins(batch, p)
         chunk = Chunk(batch, scores, pane, self._version(batch), times.late, p, classes, bins)
         self.counters["predictions"] += chunk.rows()
         self.counters["late"] += int(times.late.sum())
         opened = self.open["predictions"]
-        counted = self._counter.predictions(chunk, opened)
-        broken = self._explainer.violations(chunk, times.effective, counted)
-        opened.explain(broken + self._explainer.oddities(chunk, times.effective, counted))
+        counted = segment.counter.predictions(chunk, opened)
+        broken = segment.explainer.violations(chunk, times.effective, counted)
+        opened.explain(broken + segment.explainer.oddities(chunk, times.effective, counted))
         output.triggers += [Trigger(x.reason, *x.version, x.ts, x.event_id, self.number) for x in broken]
-        output.due += self._due.of(chunk, times.effective, counted)
-        if self.plan.joins:
-            slices = {p: np.where(counted.inside[p], counted.slices[p], -1) for p in self._kept.slices}
-            remember(self.join, self.plan, chunk, rows, slices)
+        output.due += segment.due.of(chunk, times.effective, counted)
+        if plan.joins:
+            remember(self.join, plan, chunk, rows, self._slices(counted, chunk.rows()))
             met = waited_for(self.join, rows)
-            self.counters["joined"] += count(self.join, self.plan, met, self.open["joined"])
+            self.counters["joined"] += count(self.join, plan, met, self.open["joined"])
+
+    def _slices(self, counted: Counted, rows: int) -> dict[int, Ints]:
+        """Return the slice codes of n predictions by joined series; -1 where one does not count there."""
+        nowhere = np.full(rows, -1, np.int64)
+        return {
+            p: np.where(counted.inside[p], counted.slices[p], -1) if p in counted.inside else nowhere
+            for p in self._kept.slices
+        }
 
     def _count_reports(self, batch: AbuseReports, times: Times) -> None:
         self.counters["late"] += int(times.late.sum())
@@ -201,9 +216,13 @@ class Shard:
         category = np.array([self.categories.code(text) for text in batch.category.values])
         pane = times.effective // self.plan.tick
         keys, sums = tabulate([pane, models, category[batch.category.codes]])
-        self.open["abuse"].add((keys[0], NO_COHORT, 0, keys[1], keys[2], 0), sums[0])
+        opened = self.open["abuse"]
+        opened.add((keys[0], NO_COHORT, 0, keys[1], keys[2], 0), sums[0])
         if self._reports is not None:
-            self._reports.count(batch, (pane, models), self.names, self.open["abuse"])
+            for segment, mine in self._segments.split(pane):
+                own = np.ones(len(pane), np.bool_) if mine is None else mine
+                keys = [pane[own], models[own]]
+                self._reports.count(segment.plan, batch.take(own), (keys[0], keys[1]), (self.names, opened))
 
     def _classes(self, batch: Predictions) -> Classes | None:
         if not self.plan.classifies:

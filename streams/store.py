@@ -30,6 +30,9 @@ class Store:
         """Return the live part of a column: a view, so that assignment to its rows is kept."""
         return self._columns[name][: self.size]
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._kinds
+
     def append(self, columns: Mapping[str, NDArray[Any]]) -> Rows:
         """Add rows without indexing them; return their numbers."""
         n = len(columns["h1"])
@@ -72,6 +75,10 @@ class Store:
             slots[active] = (slots[active] + 1) & (len(self._table) - 1)
         return found
 
+    def head(self, row: int) -> int:
+        """Return the row that the index leads to for the id of a row."""
+        return int(self.find(self["h1"][row : row + 1], self["h2"][row : row + 1])[0])
+
     def replace(self, old: int, new: int) -> None:
         """Let the index lead to row `new` where it led to row `old` (same id)."""
         slot = int(self._slots(self["h1"][old : old + 1])[0])
@@ -99,7 +106,8 @@ class Store:
         """Become the store of which `state` is a snapshot."""
         self.size = len(state["h1"])
         for name, kind in self._kinds.items():
-            self._columns[name] = np.concatenate((state[name], np.zeros(1024, kind))).astype(kind)
+            known = state.get(name, np.full(self.size, -1))  # a policy that came later asks for more: of these, nothing
+            self._columns[name] = np.concatenate((known, np.zeros(1024, kind))).astype(kind)
         self._rebuild(state["indexed"].astype(np.int64))
 
     def _slots(self, h1: NDArray[np.uint64]) -> Rows:

@@ -95,6 +95,13 @@ class OpenCounts:
         if len(self.parts) > 512:  # noqa: PLR2004 - bounds memory between closings; no effect on results
             self.parts = [self.merged()]
 
+    def subtract(self, other: "OpenCounts") -> None:
+        """Take other counts away."""
+        for part in other.parts:
+            taken = part.copy()
+            taken[COUNT] *= -1
+            self.parts.append(taken)
+
     def explain(self, causes: Sequence[Exemplar]) -> None:
         """Add causes."""
         self.exemplars += causes
@@ -110,7 +117,7 @@ class OpenCounts:
         if not table.shape[1]:
             return table
         keys, sums = tabulate(list(table[:COUNT]), [table[COUNT]])
-        return np.stack([*keys, sums[1]])
+        return np.stack([*keys, sums[1]])[:, sums[1] != 0]  # what was corrected away was never there
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values and arrays."""

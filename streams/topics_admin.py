@@ -1,10 +1,10 @@
 """Topics on a broker: created where they are missing, verified where they exist, never altered."""
 
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import (
@@ -30,11 +30,16 @@ PAUSES = (0.0, 1.5, 2.5)
 FIRST_ANSWER, PATIENCE = 5_000, 10_000
 """Milliseconds for the first answer of a broker that listens, and for a request."""
 
+FAILOVER, AGAIN = 15.0, 0.5
+"""Seconds in which a cluster has noticed that a broker has died, and between two attempts until then."""
+
 ALREADY_THERE = 36
 """Kafka's code for a topic that another process has created since we looked."""
 
 HIDDEN, DENIED = 29, (29, 31)
 """Kafka's codes for a topic that we may not see; for one that we may not make, by rights on topics or on the cluster."""
+
+T = TypeVar("T")
 
 _NO_ANSWER = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError)
 
@@ -75,25 +80,48 @@ def create(where: str | Connection, layout: Layout) -> Outcome:
         Unreachable: No broker answers at `where`.
         UserError: A broker refuses, or an argument is malformed.
     """
-    with administering(where, layout.prefix) as admin:
+
+    def work(admin: KafkaAdminClient) -> Outcome:
         seen = _look(admin, layout)
         wanted = specs(layout, seen.counts)
         missing = [spec for spec in wanted.values() if spec.topic not in seen.counts and spec.topic not in seen.hidden]
         denied = _create(admin, missing, layout.replication)
         outcome = _verify(admin, layout, plain(where).bootstrap, denied)
-    return replace(outcome, created=tuple(spec.topic for spec in missing if spec.topic not in denied))
+        return replace(outcome, created=tuple(spec.topic for spec in missing if spec.topic not in denied))
+
+    return _done(work, where, layout.prefix)
 
 
 def verify(where: str | Connection, layout: Layout = Layout()) -> Outcome:  # noqa: B008 - it is frozen
     """Say how the topics differ from what they must be; nothing is changed. Raises as `create`."""
-    with administering(where, layout.prefix) as admin:
-        return _verify(admin, layout, plain(where).bootstrap, ())
+    return _done(lambda admin: _verify(admin, layout, plain(where).bootstrap, ()), where, layout.prefix)
 
 
 def partitions_of(where: str | Connection, prefix: str = "") -> dict[str, int]:
     """Return the number of partitions of every topic that exists, by full name. Raises as `create`."""
-    with administering(where, prefix) as admin:
-        return _look(admin, Layout(prefix)).counts
+    return _done(lambda admin: _look(admin, Layout(prefix)).counts, where, prefix)
+
+
+def _done(work: Callable[[KafkaAdminClient], T], where: str | Connection, prefix: str) -> T:
+    """Return what is done with a client; done anew where one broker does not answer and others may.
+
+    Kafka's client goes to any broker that the cluster names, and for seconds that includes one that has just died.
+    """
+    deadline = time.monotonic() + FAILOVER
+    while True:
+        try:
+            with administering(where, prefix) as admin:
+                return work(admin)
+        except Unreachable as error:
+            if not _others_may(error, plain(where).servers) or time.monotonic() > deadline:
+                raise
+        time.sleep(AGAIN)
+
+
+def _others_may(error: Unreachable, servers: Sequence[tuple[str, int]]) -> bool:
+    """Return whether another broker may answer than the one that did not."""
+    refused = isinstance(error.__context__, KafkaConnectionError)
+    return (refused or len(servers) > 1) and any(connects(host, port) for host, port in servers)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Embeddings of events as one matrix, of whatever lengths they are."""
+"""Embeddings, or logits, of events as one matrix, of whatever lengths they are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ ABSENT = -1
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """n embeddings: `values` float64[n, W], zero beyond an event's own `lengths` int32[n], which is -1 where there is none."""
+    """n lists of numbers: `values` float64[n, W], zero beyond an event's own `lengths` int32[n], which is -1 where there is none."""
 
     values: NDArray[np.float64]
     lengths: NDArray[np.int32]

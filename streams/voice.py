@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from interlock.policies.controls import ReleaseCommand
+from interlock.policies.controls import Controls, ReleaseCommand
 from interlock.policies.machines import AnyMachine
 from interlock.policies.said import Moment, Said
+from interlock.policies.succession import Left
 from interlock.policies.unknown import Unknowns
 from interlock.records import Control
 
@@ -38,6 +39,15 @@ class Voice:
         if command.slo == self.context.slo.name:
             return self.machine.let_go(command, now.judged)
         return self.unknowns.release(command, (now.pane + 1) * self.context.pane_ms)
+
+    def held(self) -> list[Controls]:
+        """Return all controls of the SLO."""
+        return [*self.machine.held(), *self.unknowns.held()]
+
+    def take_over(self, left: Left, pane: int) -> None:
+        """Go on with the controls of an earlier policy; evidence starts after `pane`."""
+        self.machine.take_over(left, pane)
+        self.unknowns.take_over(left, self.machine.fits)
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values and arrays."""

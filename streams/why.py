@@ -9,7 +9,8 @@ from interlock.errors import UserError
 from interlock.policies.context import Learned
 from interlock.policies.model import Policy
 from interlock.policies.pages import INCIDENT, page_ids
-from interlock.policies.plan import INPUTS_FROM, make_plan
+from interlock.policies.plan import INPUTS_FROM
+from interlock.policies.planning import make_plan
 from interlock.policies.why_case import Case
 from interlock.policies.why_words import place, when
 from interlock.records import Control, Count, Verdict

@@ -95,8 +95,17 @@ class Command(NamedTuple):
     refusal: str = ""
 
 
-Record = Topology | Tallies | Triggered | Idle | Tick | Beat | Command
-KINDS: tuple[type, ...] = (Topology, Tallies, Triggered, Idle, Tick, Beat, Command)
+class Follows(NamedTuple):
+    """A policy that follows in mid-stream, the `number`th: a shard says so before it sends counts of its time (ms)."""
+
+    run: str
+    number: int
+    since: int
+    policy: str
+
+
+Record = Topology | Tallies | Triggered | Idle | Tick | Beat | Command | Follows
+KINDS: tuple[type, ...] = (Topology, Tallies, Triggered, Idle, Tick, Beat, Command, Follows)
 
 
 def encode(record: Record) -> bytes:

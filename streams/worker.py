@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from interlock.policies.changes import when
 from interlock.protocol import CONTENT_TYPE
 from interlock.streams import wire
 from interlock.streams.batch import Message
 from interlock.streams.clients import Clients
 from interlock.streams.commands import Refusal
 from interlock.streams.held import Held, Key, Place, reader, readers
+from interlock.streams.lineage import PAUSE, Follower, read_policy_record
 from interlock.streams.live import Outgoing, Setup
 from interlock.streams.live_judge import LiveJudge
 from interlock.streams.live_shard import LiveShard
@@ -25,6 +27,10 @@ Ends = Callable[[Place], int | None]
 
 AHEAD = 600_000
 """Event time (ms) by which one topic of a shard may run ahead while the other has records to read."""
+
+KNOWN = 30_000
+"""Wall-clock time (ms) by which records may be younger than what is known of `commands`; a policy is published twice as long
+before its time, so that clocks may differ by the other half."""
 
 log = logging.getLogger("interlock.worker")
 
@@ -53,17 +59,59 @@ class Worker:
         self._restorer = Restorer(setup, clients)
         self._signs = Signs(setup, pace.idle, self.lag)
         self._saving = asyncio.Lock()
+        self.follower: Follower | None = None
+        self.fault: BaseException | None = None
+        """What the worker cannot go on after."""
+        self._follows: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to send."""
+        """Begin to send, and to follow what the group's policies are."""
         self.outbox.start()
         self.archive.start()
+        if self.follower is not None:
+            self._follows = asyncio.create_task(self.follower.run(now_ms, self.changed), name="policies")
+            self._follows.add_done_callback(self._failed)
 
     async def stop(self) -> None:
         """Checkpoint what we own, and send what waits, within a deadline."""
+        if self._follows is not None:
+            self._follows.cancel()
         await self.revoked()
         await self.outbox.stop(self.pace.revoke)
         await self.archive.stop(self.pace.revoke)
+
+    def _failed(self, task: asyncio.Task[None]) -> None:
+        self.fault = None if task.cancelled() else task.exception()
+
+    # -- policies ----------------------------------------------------------------------------------------------------
+
+    def changed(self) -> None:
+        """Take up the policies that follow: shards count by them from their times on, and say so before they do.
+
+        Raises:
+            UserError: a shard has counted past such a time already.
+        """
+        if self.follower is None:
+            return
+        self.setup = self.setup.with_changes(self.follower.lineage.changes)
+        self._restorer.setup = self.setup
+        for held in self.held.values():
+            if isinstance(held.it, LiveShard):
+                held.it = held.it.under(self.setup)
+                self.outbox.put(held.it.greeting())
+        log.info(
+            "policy %s follows from %s on", self.setup.changes[-1].policy.digest, when(self.setup.changes[-1].since)
+        )
+
+    async def _sure(self, records: Sequence[Any]) -> None:
+        """Wait until every policy is known that may count these records: one comes well before its time."""
+        if self.follower is None or not records:
+            return
+        young = (
+            min(records[-1].timestamp, now_ms()) - KNOWN
+        )  # a producer's clock may lie in the future, if it sets the time
+        while self.follower.sure < young:  # noqa: ASYNC110 - it tells the time, which goes on
+            await asyncio.sleep(PAUSE)
 
     # -- ownership ---------------------------------------------------------------------------------------------------
 
@@ -88,6 +136,7 @@ class Worker:
         self.held |= found
         for held in found.values():
             if isinstance(held.it, LiveShard):
+                held.it = held.it if held.it.setup is self.setup else held.it.under(self.setup)
                 self.outbox.put(held.it.greeting())
         return await self._restorer.starts(wanted, self.held)
 
@@ -110,7 +159,14 @@ class Worker:
         """
         if place.topic == "commands":
             self.outbox.put(self._forwarded(place, records))
-        elif (held := self.held.get(reader(place))) is not None:  # else revoked: whoever owns it reads it again
+            await self.outbox.room()
+            return
+        if place.topic != "tallies":
+            generation = self.generation
+            await self._sure(records)
+            if generation != self.generation:
+                return  # from before a rebalance: it is read again from where its state stands
+        if (held := self.held.get(reader(place))) is not None:  # else revoked: whoever owns it reads it again
             if start > held.positions[place.topic]:
                 raise RuntimeError(f"{place}: a chunk from {start} on, but all is read only up to {held.positions}")
             if records:  # else markers of transactions, or what these took back: nothing that was said
@@ -123,6 +179,8 @@ class Worker:
         """Put commands among the counts, so that a judge takes each at one place and only once."""
         refusal: Refusal | None = None if self.setup.takes_unsigned else "unsigned"  # nothing is signed yet
         for record in records:
+            if read_policy_record(record.value) is not None:
+                continue  # which every worker reads by itself
             command = wire.Command(self.setup.run, place.partition, record.offset, record.value or b"", refusal or "")
             for judge in range(self.setup.layout.judges):
                 yield Outgoing("tallies", wire.encode(command), None, judge)

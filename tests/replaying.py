@@ -108,7 +108,7 @@ def replay_lines(
     return ran
 
 
-ENDS = ("predictions", "outcomes", "abuse", "duplicate", "revision_ignored", "other_model", "dead_letters")
+ENDS = ("predictions", "outcomes", "abuse", "duplicate", "revised", "revision_ignored", "other_model", "dead_letters")
 
 
 def assert_all_accounted(ran: Ran, events: int) -> None:

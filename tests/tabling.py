@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.court import Ints, make_policy, promise
-from interlock.policies.plan import Plan, make_plan
+from interlock.policies.plan import Plan
+from interlock.policies.planning import make_plan
 from interlock.protocol import control_key, lease_key, read_control
 from interlock.records import Control, Verdict, control_line, dead_letter_line, verdict_line
 from interlock.streams import wire

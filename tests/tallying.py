@@ -12,7 +12,8 @@ from interlock.detectors.fixed import SCALE
 from interlock.policies.causes import Exemplar
 from interlock.policies.context import Learned
 from interlock.policies.load import load_policy
-from interlock.policies.plan import DECIDED, DECISIONS, HIT, LABELS, UNDECIDABLE, VIOLATION, N, Plan, make_plan
+from interlock.policies.plan import DECIDED, DECISIONS, HIT, LABELS, UNDECIDABLE, VIOLATION, N, Plan
+from interlock.policies.planning import make_plan
 from interlock.policies.said import Said
 from interlock.records import Control, control_line, verdict_line
 from interlock.streams import checkpoint

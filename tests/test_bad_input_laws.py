@@ -14,7 +14,7 @@ import pytest
 from benchmarks.court import Court, make_policy, promise, rates, tenants
 from benchmarks.tables import fitted, frame
 from interlock.policies.load import load_policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.records import Verdict, control_line, verdict_line
 from interlock.streams.decode import prediction_decoder
 from interlock.streams.pipeline import Pipeline

@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks.court import Court, Ints, Judged, delayed, make_policy, promise, rates, rows
 from interlock.policies.load import load_policy
-from interlock.policies.plan import DUE, FOUND, HIT, N, make_plan
+from interlock.policies.plan import DUE, FOUND, HIT, N
+from interlock.policies.planning import make_plan
 from interlock.records import Verdict
 from tests.events import HOUR, START, History
 from tests.test_laws import Cut, run

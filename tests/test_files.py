@@ -40,7 +40,7 @@ def write(path: Any, rows: Any) -> Any:
     if name.endswith((".jsonl", ".ndjson", ".json")):
         path.write_bytes(b"\n".join(json.dumps(row).encode() for row in rows) + b"\n")
     elif name.endswith(".gz"):
-        path.write_bytes(gzip.compress(b"\r\n\n".join(json.dumps(row).encode() for row in rows)))
+        path.write_bytes(gzip.compress(b"\r\n\n".join(json.dumps(row).encode() for row in rows), mtime=0))
     elif name.endswith(".parquet"):
         pq.write_table(pa.Table.from_batches([batch]), path)
     elif name.endswith(".feather"):
@@ -129,7 +129,7 @@ def test_bad_lines_are_dead_letters_and_keep_their_numbers(tmp_path: Any) -> Non
         ("a.arrow", b"nonsense", "cannot be read"),
         ("a.csv", b"event_id,ts,model\na,1\n", "cannot be read"),
         ("a.csv", b"event_id,ts\na,1\n", "predictions need a column model; it has event_id, ts"),
-        ("a.jsonl.gz", gzip.compress(b"{}" * 5000)[:-9], "cannot be read"),
+        ("a.jsonl.gz", gzip.compress(b"{}" * 5000, mtime=0)[:-9], "cannot be read"),
         ("a.jsonl.gz", b"plain", "cannot be read"),
         ("a.json", b'[\n{"a": 1}]', "one event per line"),
         ("a.json", b'{\n"a": 1}', "one event per line"),

@@ -10,7 +10,8 @@ import pytest
 from benchmarks.court import FIRST_DAY, Court, Floats, Ints, Judged, during, make_policy, promise, rows, tenants
 from interlock.detectors.event_rate import EventRateEvidence, garwood, proves_at_most
 from interlock.detectors.fixed import SCALE
-from interlock.policies.plan import HIT, N, make_plan
+from interlock.policies.plan import HIT, N
+from interlock.policies.planning import make_plan
 from interlock.streams.clock import BEGINNING
 from interlock.streams.judge import Judge
 from interlock.streams.tally import NO_COHORT, PANE, TallyRecord

@@ -69,12 +69,12 @@ def test_only_the_shard_that_closed_a_pane_cannot_tell_more_of_it() -> None:
 @pytest.mark.parametrize("other", [{"epoch": 2}, {"control_id": "x"}, {"scope": {}}, {"scope": {"version": "2"}}])
 def test_a_release_that_names_anything_else_ends_nothing(other: dict[str, object]) -> None:
     judge, engaged = broken()
-    before = judge.snapshot()["models"]["m"][1][NEVER]["voice"]["machine"]["controls"]
+    before = judge.snapshot()["models"]["m"][1][NEVER]["axes"][0]["voice"]["machine"]["controls"]
 
     assert release(judge, engaged, **other) == []
     assert judge.release("another", engaged.slo, engaged.scope, engaged.control_id, 1, 0, "ann", "") == []
     assert judge.release("m", "ood_rate_1h", engaged.scope, engaged.control_id, 1, 0, "ann", "") == []
-    assert judge.snapshot()["models"]["m"][1][NEVER]["voice"]["machine"]["controls"] == before
+    assert judge.snapshot()["models"]["m"][1][NEVER]["axes"][0]["voice"]["machine"]["controls"] == before
 
 
 def test_a_release_says_who_and_why_and_happens_once() -> None:

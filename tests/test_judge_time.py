@@ -250,7 +250,7 @@ def test_labels_that_come_behind_keep_their_cohort() -> None:
     labels.labels(2, 0, 120, 90)
     judge.apply([labels.record(1, "joined", None, 12), book().record(0, "joined", 10, 60)])
     judge.apply([book().record(1, "joined", 12, 60)])
-    machine = judge.models["m"].axes[ECE].machine
+    machine = judge.models["m"].axes[ECE].machine  # type: ignore[union-attr]
 
     assert judge.counters["behind"] == 120
     assert machine.measure.labels(machine.window.sums) == (120, 120)  # type: ignore[union-attr]

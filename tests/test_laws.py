@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.policies.load import load_policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.records import control_line, verdict_line
 from interlock.streams import checkpoint
 from interlock.streams.batch import Lines, Wanted
@@ -60,6 +60,10 @@ class Run:
     counters: dict[str, int]
 
 
+Changes = Sequence[tuple[str, int]]
+"""Policies that follow in mid-stream, each from a time (ms) on."""
+
+
 @dataclass(frozen=True)
 class Cut:
     """How the events reach the pipeline: chunk sizes in turn, shards, which topic comes next, where to resume."""
@@ -89,9 +93,16 @@ def chunks(lines: Sequence[bytes], sizes: Sequence[int], start: int) -> Iterator
         at, turn = at + size, turn + 1
 
 
-def run(events: History, cut: Cut, policy: str = POLICY, reference: Reference | None = None) -> Run:
-    """Run events through a pipeline, cut as told; a resumed pipeline starts from encoded state alone."""
-    plan = make_plan(load_policy(policy.encode(), "laws.yaml"))
+def run(
+    events: History, cut: Cut, policy: str = POLICY, reference: Reference | None = None, changes: Changes = ()
+) -> Run:
+    """Run events through a pipeline, cut as told; a resumed pipeline starts from encoded state alone.
+
+    The policies that follow in mid-stream are known from the start, or from the first resumption on.
+    """
+    first = load_policy(policy.encode(), "laws.yaml")
+    plan = make_plan(first, [(load_policy(text.encode(), "later.yaml"), ts) for text, ts in changes])
+    known = make_plan(first) if changes and cut.resume else plan
     wanted = Wanted(paths=plan.paths) if reference is None else reference.wanted(plan.paths)
     feeds: dict[str, tuple[Iterator[Lines], Any]] = {
         "predictions": (
@@ -102,7 +113,7 @@ def run(events: History, cut: Cut, policy: str = POLICY, reference: Reference | 
     }
     if events.reports:
         feeds["abuse"] = (chunks(events.reports, cut.sizes, events.end), abuse_decoder(wanted, SECRET))
-    pipeline, heard, step = Pipeline(plan, reference, SECRET, cut.shards), Yield(), 0
+    pipeline, heard, step = Pipeline(known, reference, SECRET, cut.shards), Yield(), 0
     while feeds:
         topic = next_topic(pipeline, feeds, cut, step)
         pieces, decode = feeds[topic]
@@ -116,7 +127,8 @@ def run(events: History, cut: Cut, policy: str = POLICY, reference: Reference | 
         add(heard, made)
         step += 1
         if step in cut.resume:
-            pipeline = resumed(pipeline, Pipeline(plan, reference, SECRET, cut.shards))
+            known = plan if step == min(cut.resume) else known
+            pipeline = resumed(pipeline, Pipeline(known, reference, SECRET, cut.shards))
     add(heard, pipeline.finish())
     counters = {name: n for name, n in sorted(pipeline.counters.items()) if n}
     return Run(b"".join(map(verdict_line, heard.verdicts)), b"".join(map(control_line, heard.controls)), counters)

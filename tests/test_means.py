@@ -192,8 +192,8 @@ def test_without_a_class_the_likeliest_is_judged(tmp_path: Path) -> None:
     assert final(bad, "brier")["state"] == "breached"
 
 
-def test_a_revised_label_changes_nothing_yet_and_is_counted(tmp_path: Path) -> None:
-    """STREAM.md: the first label counts; a correction restates the ledger only."""
+def test_a_revised_label_moves_the_value_and_is_counted(tmp_path: Path) -> None:
+    """STREAM.md: it is a difference; of 300 labels 50 say the contrary in the end."""
     events: Two = lambda _: ({"score": 0.9}, {"label": True})  # noqa: E731
     plain = replayed(tmp_path / "a", policy("brier"), events, 300)
     (tmp_path / "b").mkdir()
@@ -201,11 +201,16 @@ def test_a_revised_label_changes_nothing_yet_and_is_counted(tmp_path: Path) -> N
     again = [json.dumps(json.loads(line) | {"label": False, "revision": 1}) for line in flipped[:50]]
     (tmp_path / "b" / "o.jsonl").write_text("\n".join([*flipped, *again]) + "\n")
     (tmp_path / "b" / "policy.yaml").write_text(policy("brier"))
+    made = (tmp_path / "a" / "p.jsonl").read_text().splitlines()
+    last = json.loads(made[-1])
+    made.append(json.dumps(last | {"event_id": "last", "ts": last["ts"] + 45 * 60_000}))  # so that a verdict follows
+    (tmp_path / "b" / "p.jsonl").write_text("\n".join(made) + "\n")
     code, _, err = command(
-        *("replay", tmp_path / "b" / "policy.yaml", "--predictions", tmp_path / "a" / "p.jsonl"),
+        *("replay", tmp_path / "b" / "policy.yaml", "--predictions", tmp_path / "b" / "p.jsonl"),
         *("--outcomes", tmp_path / "b" / "o.jsonl", "--out", tmp_path / "b" / "out", "--no-clickhouse"),
     )
     ran = Ran(code, "", err, tmp_path / "b" / "out")
 
-    assert final(ran, "brier")["value"] == final(plain, "brier")["value"] == pytest.approx(0.01)
-    assert ran.counted("revision_ignored") == 50
+    assert final(plain, "brier")["value"] == pytest.approx(0.01)
+    assert final(ran, "brier")["value"] == pytest.approx((250 * 0.01 + 50 * 0.81) / 300)
+    assert (ran.counted("revised"), ran.counted("revision_ignored")) == (50, 0)

@@ -141,7 +141,7 @@ def test_a_never_events_early_control_and_its_panes_record_are_the_same_page() -
     slo = promise("never_event_violations", "== 0", "rolling", action_on_breach="kill_switch")
     context = make_context(slo, never_events=[rule])
     machine = NeverMachine(context)
-    (early,) = machine.trigger("2", TS, "e1", "bad")
+    (early,) = machine.trigger("2", (TS, "e1", "bad"))
     counts = np.zeros((1, 3), np.int64)
     counts[0, VIOLATION], counts[0, DECIDED] = 1, 9
     machine.judge(3000, {"2": counts})

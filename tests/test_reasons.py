@@ -14,7 +14,7 @@ from benchmarks.tables import START, fitted, frame, read
 from interlock.policies.causes import SHOWN, Causes, Exemplar
 from interlock.policies.load import load_policy
 from interlock.policies.model import Policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.streams.exemplars import reason_key
 from interlock.streams.pipeline import Pipeline
 from interlock.streams.reasons import Ranges

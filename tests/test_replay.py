@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.policies.load import load_policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.sinks.clickhouse import ClickHouseSink
 from interlock.streams.outputs import Outputs
 from interlock.streams.replay import Inputs, Summary

@@ -168,13 +168,13 @@ def test_an_outcome_that_comes_again_after_hours_counts_once(tmp_path: Path, fil
     assert ran.said() == expected
 
 
-def test_corrections_are_counted_and_change_nothing_yet(tmp_path: Path) -> None:
+def test_a_correction_that_says_the_same_is_counted_and_changes_nothing(tmp_path: Path) -> None:
     made: list[Event | bytes] = [prediction(i) for i in range(300)]
     said: list[Event | bytes] = [outcome(i) for i in range(300)]
     expected = replay_lines(tmp_path, made, said).said()
     ran = replay_lines(tmp_path, made, [*said[:9], outcome(3) | {"revision": 1, "ts": START + 1_200_000}, *said[9:]])
 
-    assert (ran.counted("outcomes"), ran.counted("duplicate"), ran.counted("revision_ignored")) == (300, 0, 1)
+    assert (ran.counted("outcomes"), ran.counted("duplicate"), ran.counted("revised")) == (300, 0, 1)
     assert ran.said() == expected
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks.court import make_policy, promise
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.sinks.clickhouse import ClickHouseSink
 from interlock.streams.sink_tables import TableTarget
 from tests.paging import page

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.errors import KafkaConnectionError
 
 from interlock.commands.broker import Broker, free_port
 from interlock.errors import Unreachable, UserError
@@ -228,3 +229,18 @@ def test_an_invalid_policy_is_said_before_any_broker_is_asked(tmp_path: Path) ->
 
     assert result.returncode == 1
     assert "p.yaml:1" in result.stderr
+
+
+@pytest.mark.integration
+def test_a_broker_that_has_just_died_is_not_the_last_that_is_asked(kafka: Broker) -> None:
+    """The cluster names it for seconds, and Kafka's client goes to whichever it likes."""
+    tried: list[KafkaAdminClient] = []
+
+    def work(admin: KafkaAdminClient) -> int:
+        tried.append(admin)
+        if len(tried) == 1:
+            raise KafkaConnectionError("111 ECONNREFUSED")
+        return len(admin.describe_topics())
+
+    assert topics_admin._done(work, kafka.bootstrap, "") >= 0
+    assert len(tried) == 2

@@ -17,6 +17,7 @@ from interlock.policies.plan import DUE, FOUND, HIT, N
 from interlock.streams.classes import Classes
 from interlock.streams.fit import learn
 from interlock.streams.fit_delays import learn_delays
+from interlock.streams.fit_logits import LogitRows
 from interlock.streams.fit_rows import FeatureRows, Rows
 from interlock.streams.fit_vectors import Embeddings
 from interlock.streams.ids import select
@@ -82,15 +83,18 @@ def test_calibration_shows_both_bounds_and_leaves_unlabelled_out(tmp_path: Path)
     assert evidence["if_wrong"] == pytest.approx(evidence["plugin"] / 2 + 0.5, abs=0.02)
 
 
-def test_judged_on_arrival_a_late_label_counts_where_it_comes_and_by_prediction_it_does_not(tmp_path: Path) -> None:
+def test_judged_on_arrival_a_late_label_is_bet_on_where_it_comes_and_by_prediction_it_only_moves_the_value(
+    tmp_path: Path,
+) -> None:
     def event(i: int) -> tuple[Event, Event]:
         return {"prediction": True}, {"label": i < 600, "at": START + i * MINUTE + 4 * HOUR}
 
     late = replayed(tmp_path / "a", policy("accuracy"), event)
     arrived = replayed(tmp_path / "b", policy("accuracy", labels=", judge_on: arrival"), event)
 
-    assert final(late, "accuracy")["value"] is None
-    assert {verdict["state"] for verdict in late.lines("verdicts")} <= {"insufficient", "no_data"}
+    assert final(late, "accuracy")["value"] == 0.0
+    assert "breached" not in {verdict["state"] for verdict in late.lines("verdicts")}
+    assert late.lines("control") == []
     breached = [v for v in arrived.lines("verdicts") if v["state"] == "breached"]
     assert breached
     assert START + 14 * HOUR < breached[0]["ts"] < START + 15 * HOUR
@@ -124,7 +128,7 @@ def history(n: int = 20_000, *, slow: float = 4.0, quick: float = 1.0, seed: int
     vectors = Embeddings(np.zeros(0, np.uint64), np.zeros((0, 0), np.int64))
     return Rows(
         key, ts, p, zero, zero, ["m"], {"x": feature}, y.astype(np.int8), age,
-        np.zeros(n, np.bool_), nobody, nobody, vectors, feature, np.ones(n, np.bool_),
+        np.zeros(n, np.bool_), nobody, nobody, vectors, feature, np.ones(n, np.bool_), LogitRows.none(n),
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from interlock.policies.causes import Exemplar
 from interlock.policies.load import load_policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.streams import wire
 from interlock.streams.shard import Trigger
 from interlock.streams.tally import COUNT, PANE, SLICE, VERSION, TallyRecord

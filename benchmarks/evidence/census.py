@@ -23,7 +23,7 @@ from interlock.policies.load import load_policy
 from interlock.policies.model import Policy
 from interlock.policies.pages import page_of
 from interlock.policies.pages_text import when
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.records import Control, Page, Verdict
 from interlock.streams.files import Reader
 from interlock.streams.fit import learn

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.evidence.registry import Measured, Size, acceptance
 from interlock.policies.load import load_policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.records import control_line, verdict_line
 from interlock.streams.batch import Lines, Wanted
 from interlock.streams.decode import outcome_decoder, prediction_decoder

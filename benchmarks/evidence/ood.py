@@ -10,7 +10,8 @@ from benchmarks.evidence.registry import Measured, Size, acceptance
 from benchmarks.league import oddities
 from benchmarks.tables import fitted, frame, named, paged, scores
 from interlock.policies.load import load_policy
-from interlock.policies.plan import Plan, make_plan
+from interlock.policies.plan import Plan
+from interlock.policies.planning import make_plan
 from interlock.streams.reference import Reference
 
 SETS = {"digits": 0.88, "wine": 0.93, "breast_cancer": 0.85, "iris": 0.93}

@@ -11,8 +11,10 @@ import typer
 from interlock.errors import UserError
 from interlock.policies.lint import idle, power, warnings
 from interlock.policies.load import Loaded, Located, PolicyErrors, load_document
-from interlock.policies.positions import MAX_BYTES
+from interlock.policies.model import Policy
+from interlock.policies.positions import MAX_BYTES, Finding
 from interlock.policies.scalars import RATE_WORDS, Rate, parse_rate
+from interlock.streams.reference import load
 
 
 @dataclass(slots=True)
@@ -82,8 +84,20 @@ def _report(text: bytes, name: str, rate: Rate | None) -> Report:
     return report
 
 
+def _unfit(policy: Policy, folder: Path) -> list[Finding]:
+    """Return what the policy asks for that its reference does not know, if that can be read: it may come later."""
+    if policy.ood.logits is None or policy.reference is None:
+        return []
+    try:
+        reference = load(folder / policy.reference.file)
+    except UserError:
+        return []
+    told = f"{policy.reference.file} knows no logits: replay and worker will refuse it; fit it on predictions with `logits`"
+    return [] if reference.classes else [Finding(("ood", "logits"), told)]
+
+
 def _open_ends(report: Report, loaded: Loaded, rate: Rate | None) -> None:
-    found = warnings(loaded.policy)
+    found = warnings(loaded.policy) + _unfit(loaded.policy, Path(report.file).parent)
     if rate is not None:
         found += idle(loaded.policy, rate.per_day)
         report.power = [loaded.locate(finding) for finding in power(loaded.policy, rate.per_day)]

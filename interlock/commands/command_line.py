@@ -12,6 +12,7 @@ from interlock.commands.check import check
 from interlock.commands.demo import demo
 from interlock.commands.fit import fit
 from interlock.commands.kafka import kafka
+from interlock.commands.policy import policy
 from interlock.commands.replay import replay
 from interlock.commands.schema import schema
 from interlock.commands.sink import sink
@@ -52,6 +53,7 @@ for command in (check, demo, fit, replay, schema, topics, why, worker):
 app.add_typer(audits, name="audits")
 app.add_typer(sink, name="sink")
 app.add_typer(kafka, name="kafka")
+app.add_typer(policy, name="policy")
 
 
 @app.command()

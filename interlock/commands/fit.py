@@ -25,6 +25,7 @@ from interlock.streams.batch import Chunk, Frame, Lines
 from interlock.streams.files import Reader
 from interlock.streams.fit import learn
 from interlock.streams.fit_files import Gathered, feature_names, gather
+from interlock.streams.fit_logits import LEAST_ROWS
 from interlock.streams.fit_rows import Rows
 from interlock.streams.reference import Reference, Vocabulary, save
 
@@ -46,6 +47,10 @@ def fit(  # noqa: PLR0913, PLR0917 - the options of a command
     flag_rate: Annotated[
         float, typer.Option(min=1e-6, max=0.5, help="Share of familiar events that may be flagged; for display.")
     ] = 0.01,
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="POLICY", help="The policy that it is for: an error where it cannot do what that asks."),
+    ] = None,
     audit_plan: Annotated[
         Path | None,
         typer.Option(metavar="POLICY", help="Also say how many audits a day its ood_recall needs at this traffic."),
@@ -59,6 +64,7 @@ def fit(  # noqa: PLR0913, PLR0917 - the options of a command
 
     Example: interlock fit --predictions may*.jsonl --outcomes labels.csv -o m.ref
     """
+    asked, plan = (read_policy(one) if one else None for one in (policy, audit_plan))
     mapping = read_mapping(map_file)
     read = Reader("predictions", _APPENDED, mapping)
     read_outcomes = Reader("outcomes", _APPENDED, mapping)
@@ -68,12 +74,15 @@ def fit(  # noqa: PLR0913, PLR0917 - the options of a command
     )
     with _learning():
         reference = learn(_of_one_model(gathered.rows, model), flag_rate)
+    for file, one in ((policy, asked), (audit_plan, plan)):
+        if one is not None and one.ood.logits is not None and not reference.classes:
+            raise UserError(_without_logits(str(file), one.ood.logits, gathered.rows))
     save(reference, output)
     for warning in _warnings(gathered, reference):
         typer.echo(f"warning: {warning}", err=True)
     _print_json(output, reference) if as_json else _print_lines(output, reference)
-    if audit_plan is not None and not as_json:
-        show_plan(read_policy(audit_plan), traffic_of(reference), Asked())
+    if plan is not None and not as_json:
+        show_plan(plan, traffic_of(reference), Asked())
 
 
 def _shown(chunks: Iterable[Chunk], what: str) -> Iterator[Chunk]:
@@ -108,6 +117,13 @@ def _of_one_model(rows: Rows, model: str | None) -> Rows:
     if model is None and len(models) > 1:
         raise UserError(f"the files have predictions of {', '.join(models[:10])}; choose one with --model")
     return rows if model is None else rows.of_model(model)
+
+
+def _without_logits(policy: str, score: str, rows: Rows) -> str:
+    """Return why a reference cannot be what a policy asks for."""
+    known = int((rows.logits.lengths > 0).sum())
+    have = f"only {known} predictions have `logits` of one length or another" if known else "no prediction has `logits`"
+    return f"{policy}: ood.logits is {score}, and {have}; it needs {LEAST_ROWS} of one length, or leave it out"
 
 
 def _warnings(gathered: Gathered, reference: Reference) -> list[str]:
@@ -171,7 +187,8 @@ def _ood(reference: Reference) -> str:
     flagged = f"flagged from {threshold:.2f} nats: {reference.flag_rate:.2%} of {len(reference.calibration.scores):,} calibration scores"
     space = None if reference.parts is None else reference.parts.numbers
     how = f"surprisal and distance to {len(space.prototypes.centres)} prototypes" if space else "surprisal"
-    return f"{how}; {flagged}"
+    logits = f"; {reference.classes} logits, where the policy counts them (ood.logits)" if reference.classes else ""
+    return f"{how}; {flagged}{logits}"
 
 
 def _print_json(output: Path, reference: Reference) -> None:
@@ -184,6 +201,7 @@ def _print_json(output: Path, reference: Reference) -> None:
         "rows": reference.rows,
         "span": reference.span,
         "numbers": reference.numbers,
+        "logits": reference.classes,
         "categories": {name: len(part.values) for name, part in reference.vocabularies.items()},
         "unseen_upper": reference.unseen_upper(),
         "outside_expected": reference.outside_expected(),

@@ -13,7 +13,7 @@ from interlock.commands.inputs import read_mapping
 from interlock.connection import Connection
 from interlock.errors import FindingError, UserError
 from interlock.policies.model import Policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.protocol import ARROW, INPUTS
 from interlock.sinks.console import console, table
 from interlock.streams.dead_letters import Fate, Fed, Repair, counted, refusals

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from interlock.commands.inputs import read_mapping, read_policy
+from interlock.commands.inputs import read_changes, read_mapping, read_policy
 from interlock.commands.refeed import Asked, feed_again, write_events
 from interlock.errors import UserError
 from interlock.policies.model import Policy
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.sinks.console import console, reasons, timeline, verdict_table, when
 from interlock.streams.outputs import Outputs
 from interlock.streams.replay import Inputs, Summary, load_reference
@@ -40,6 +40,10 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
         bool,
         typer.Option("--sort", help="Order each topic's events by ts, in memory; else files are read as they are."),
     ] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--policy-change", metavar="FILE@TIME", help="A policy that follows from a time on; repeatable."),
+    ] = None,
     clickhouse: Annotated[bool, typer.Option(help="Also write a ClickHouse (chdb) directory.")] = True,
     dead_letters: Annotated[
         Path | None,
@@ -78,7 +82,7 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
     if not any(files.values()) and letters is None:
         raise UserError("what is to be replayed? Give --predictions, or --dead-letters")
     refed = {} if letters is None else write_events(letters, read_policy(policy), out)
-    summary = run_files(policy, files, out, How(field_map, clickhouse, sort=sort, refed=refed))
+    summary = run_files(policy, files, out, How(field_map, clickhouse, sort=sort, changes=changes or (), refed=refed))
     show(summary)
     console().print(f"Written: {_written(out, clickhouse)}", soft_wrap=True)
     raise typer.Exit(summary.exit_code())
@@ -89,6 +93,7 @@ class How:
     """How to replay: a field mapping, whether to write ClickHouse, the audit secret (None: from the environment).
 
     `events` is how many there are, for the progress bar; None: nobody knows. `sort`: each topic's events by their `ts`.
+    `changes`: policies that follow, FILE@TIME.
     """
 
     field_map: Path | None = None
@@ -96,6 +101,7 @@ class How:
     secret: bytes | None = None
     events: int | None = None
     sort: bool = False
+    changes: Sequence[str] = ()
     refed: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     """Files of events in our names that come after those of their topic: dead letters that are fed again."""
 
@@ -103,14 +109,15 @@ class How:
 def run_files(policy: Path, files: dict[str, list[Path]], out: Path, how: How = How()) -> Summary:
     """Replay files by a policy file into a folder, with a progress bar on a terminal."""
     loaded = read_policy(policy)
+    changes = read_changes(loaded, how.changes, "--policy-change")
     mapping = read_mapping(how.field_map)
     reference = load_reference(loaded, policy.parent)
     secret = audit_secret(loaded) if how.secret is None else how.secret
     missing = next((path for paths in files.values() for path in paths if not path.exists()), None)
     if missing is not None:
         raise UserError(f"{missing}: no such file")
-    inputs = Inputs(files, int(time.time() * 1000), mapping, secret, how.sort, how.refed)  # noqa: TID251 - a driver: when the files were read
-    with Outputs(out, make_plan(loaded), clickhouse=how.clickhouse) as outputs, _progress() as bar:
+    inputs = Inputs(files, int(time.time() * 1000), mapping, secret, how.sort, changes, how.refed)  # noqa: TID251 - a driver: when the files were read
+    with Outputs(out, make_plan(loaded, changes), clickhouse=how.clickhouse) as outputs, _progress() as bar:
         task = bar.add_task("replaying", total=how.events)
         return run(loaded, reference, inputs, outputs, lambda events: bar.update(task, completed=events))
 

@@ -51,7 +51,7 @@ def worker(  # noqa: PLR0913, PLR0917 - the options of a command
 
     Example: interlock worker policy.yaml --bootstrap localhost:9092
     """
-    from interlock.commands.worker_run import layout_of, serve  # noqa: PLC0415 - Faust is an extra
+    from interlock.commands.worker_run import layout_of, policies_of, serve  # noqa: PLC0415 - Faust is an extra
 
     flags = {
         "bootstrap": bootstrap, "prefix": prefix, "group": group, "listen": listen, "idle_after": idle_after,
@@ -65,7 +65,8 @@ def worker(  # noqa: PLR0913, PLR0917 - the options of a command
     secret = told.secret("audit_secret")
     warn_of_no_secret(loaded, secret)
     layout = layout_of(told)
-    serve(Setup(loaded, reference, layout, secret, mapping, takes_unsigned=told.accept_unsigned_commands), told)
+    started = Setup(loaded, reference, layout, secret, mapping, takes_unsigned=told.accept_unsigned_commands)
+    serve(*policies_of(started, policy, told), told)
 
 
 def group_name(policy: Policy) -> str:

@@ -6,17 +6,21 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import typer
 from aiokafka.errors import KafkaConnectionError
 from kafka import KafkaConsumer
 
 from interlock.commands.listen import host_and_port
-from interlock.errors import FindingError, Unreachable
+from interlock.errors import FindingError, Unreachable, UserError
 from interlock.reaching import consumer, settings_of
 from interlock.streams.app import Group, run
 from interlock.streams.clients import Clients
+from interlock.streams.commands import PolicyRecord
 from interlock.streams.health import Health
+from interlock.streams.lineage import Follower, Lineage, begin
 from interlock.streams.live import Layout, Setup
 from interlock.streams.preflight import check_rights
 from interlock.streams.settings import Settings
@@ -56,7 +60,30 @@ def layout_of(settings: Settings) -> Layout:
     return Layout(*(count[prefix + topic] for topic in ("predictions", "tallies", "control")))
 
 
-def serve(setup: Setup, settings: Settings) -> None:
+def policies_of(started: Setup, file: Path, settings: Settings) -> tuple[Setup, Lineage]:
+    """Return the setup of the group's policies, whichever of them a worker was started with.
+
+    Raises:
+        UserError: the group runs other policies, or counts by another reference.
+    """
+    reference, group = "" if started.reference is None else started.reference.id, settings.group or ""
+    record = PolicyRecord(group=group, policy=file.read_text("utf-8"), reference=reference)
+    lineage = asyncio.run(_begin(settings, record, unsigned=started.takes_unsigned))
+    if lineage.first is None or started.policy.digest not in lineage.digests():
+        raise UserError(
+            f"{file}: group {group} runs another policy; `interlock policy apply {file}` lets it follow, another --group runs "
+            "it beside"
+        )
+    if reference != lineage.reference:
+        raise UserError(f"{file}: group {group} counts by another reference; another --group runs it beside")
+    return replace(started, policy=lineage.first, changes=tuple(lineage.changes)), lineage
+
+
+async def _begin(settings: Settings, record: PolicyRecord, *, unsigned: bool) -> Lineage:
+    return await begin(Clients(settings.connection), record, unsigned=unsigned)
+
+
+def serve(setup: Setup, lineage: Lineage, settings: Settings) -> None:
     """Run until SIGTERM or SIGINT; UserError for what a person must mend."""
     listen = host_and_port(settings.listen)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -73,15 +100,17 @@ def serve(setup: Setup, settings: Settings) -> None:
         decode([])  # loads what is loaded on first use while nothing waits for it
     gc.freeze()  # what is loaded stays
     gc.set_threshold(*GARBAGE)
-    asyncio.run(_serve(setup, settings, listen))
+    asyncio.run(_serve(setup, lineage, settings, listen))
 
 
-async def _serve(setup: Setup, settings: Settings, listen: tuple[str, int]) -> None:
+async def _serve(setup: Setup, lineage: Lineage, settings: Settings, listen: tuple[str, int]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     pace = Pace(settings.checkpoint_every, settings.idle_after, stall=settings.stall_after)
-    worker = Worker(setup, Clients(settings.connection), pace)
+    clients = Clients(settings.connection)
+    worker = Worker(setup, clients, pace)
+    worker.follower = Follower(clients, lineage)
     health, group = Health(worker), settings.group or ""
     await health.start(*listen)
     typer.echo(f"worker of {group}: http://{health.address}/health")

@@ -21,7 +21,7 @@ from interlock.demo.story import Incident
 from interlock.demo.told import soon
 from interlock.demo.watch import Watch
 from interlock.errors import FindingError, UserError
-from interlock.policies.plan import make_plan
+from interlock.policies.planning import make_plan
 from interlock.sinks.console import when
 
 MARK = ".interlock-demo"
