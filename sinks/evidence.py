@@ -54,7 +54,7 @@ class EvidenceFiles:
             if make:
                 folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
             found = folder.stat()
-            os.listdir(folder)
+            next(folder.iterdir(), None)
         except PermissionError as error:
             raise UserError(f"{folder}: no right to read it") from error
         except OSError as error:
