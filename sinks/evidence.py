@@ -11,8 +11,8 @@ import msgspec
 
 from interlock.errors import Unreachable, UserError
 
-State = Literal["frozen", "removed", "unknown", "unreadable"]
-"""`removed`: Kafka's retention took it before; `unknown`: no tally says where it stood; `unreadable`: no such event there."""
+State = Literal["frozen", "removed", "unknown", "another"]
+"""`removed`: Kafka's retention took it before; `unknown`: no tally says where it stood; `another`: no such event there."""
 
 PRIVATE, OTHERS = 0o700, 0o077
 
@@ -47,7 +47,7 @@ class EvidenceFiles:
         """Open the directory, or make it.
 
         Raises:
-            UserError: others may read it, it is another user's, or it cannot be made or read.
+            UserError: others may read it, or it cannot be made or read.
         """
         self._folder = folder
         try:
@@ -67,6 +67,7 @@ class EvidenceFiles:
         """Add the events of a control; those that are there already stay as they are.
 
         Raises:
+            ValueError: the control's id is none.
             Unreachable: the disk does not take them.
         """
         if not rows:
@@ -79,7 +80,8 @@ class EvidenceFiles:
 
     def read(self, controls: Sequence[str], now: int) -> list[Frozen]:
         """Return the events of controls that have not expired at `now`."""
-        return [row for one in dict.fromkeys(controls) for row in self._read(self._path(one)) if row.expires_at > now]
+        paths = [self._path(one) for one in dict.fromkeys(controls) if one.isalnum()]
+        return [row for path in paths for row in self._read(path) if row.expires_at > now]
 
     def purge(self, now: int) -> int:
         """Remove the files in which everything has expired, and what a crash has left half written; return how many."""
@@ -93,7 +95,7 @@ class EvidenceFiles:
 
     def _path(self, control_id: str) -> Path:
         if not control_id.isalnum():
-            raise Unreachable(f"{control_id!r} is no id of a control")
+            raise ValueError(f"{control_id!r} is no id of a control")
         return self._folder / f"{control_id}.json"
 
     def _read(self, path: Path) -> list[Frozen]:

@@ -20,6 +20,9 @@ from interlock.streams.originals import Originals
 from interlock.streams.sink_target import Message
 from interlock.streams.standing import Standing, TallyReader
 
+MINUTE = 60_000
+"""Milliseconds between two looks for what has expired."""
+
 LEASE = b'["lease"'
 """How the keys of leases begin."""
 
@@ -56,13 +59,13 @@ class EvidenceTarget:
     def __init__(self, store: Store, connection: Connection, keeping: Keeping, clock: Clock = wall) -> None:
         """Start with nothing read."""
         self._store, self._connection, self._keeping, self._clock = store, connection, keeping, clock
-        self._tallies, self._junk = TallyReader(connection), Junk(log)
-        self._counts = dict.fromkeys(("frozen", "removed", "unknown", "unreadable", "expired", "nameless", "purged"), 0)
+        self._tallies, self._junk, self._purged_at = TallyReader(connection), Junk(log), 0
+        self._counts = dict.fromkeys(("frozen", "removed", "unknown", "another", "expired", "nameless", "purged"), 0)
 
     @property
     def counted(self) -> Mapping[str, int]:
         """What became of events, of controls that were too old or named none, and of messages that hold no control."""
-        return {**self._counts, "no control": self._junk.count}
+        return {**self._counts, "unreadable": self._junk.count}
 
     def recall(self, message: Message) -> None:
         """Do nothing: the store knows what it holds."""
@@ -72,8 +75,10 @@ class EvidenceTarget:
         for message in messages:
             control = self._control(message)
             if control is not None and control.state == "engaged":
-                self._freeze(control)
-        self._counts["purged"] += self._store.purge(self._clock())
+                self._try(control, message)
+        if self._clock() - self._purged_at >= MINUTE:
+            self._purged_at = self._clock()
+            self._counts["purged"] += self._store.purge(self._purged_at)
 
     def close(self) -> None:
         """Let go of all, and say what was done."""
@@ -89,6 +94,12 @@ class EvidenceTarget:
         except ValidationError as error:
             self._junk.skip(message, reason(error))
             return None
+
+    def _try(self, control: Control, message: Message) -> None:
+        try:
+            self._freeze(control)
+        except (ValueError, OverflowError) as error:  # an id or a time that nothing of ours has written
+            self._junk.skip(message, reason(error))
 
     def _freeze(self, control: Control) -> None:
         names, now = list(named(control)), self._clock()
@@ -153,7 +164,7 @@ def fetched(originals: Originals, found: Standing | None, event_id: str) -> tupl
         whole = msgspec.json.decode(event.shown) if event else None
         if isinstance(whole, dict) and ("event_id" not in whole or event_id in map(str, whole.values())):
             return "frozen", msgspec.json.encode(whole).decode()
-    return "unreadable", ""
+    return "another", ""
 
 
 def kept(payload: str, fields: Sequence[str] | None) -> str:

@@ -104,6 +104,16 @@ def test_each_engagement_has_exactly_its_events_frozen_also_when_the_sink_is_kil
         assert f'  event_id: "{event_id}"' in out
     assert "  ood_score: 0.95" in out
 
+    for missing in lived.named[name]:
+        (folder / f"{name}.json").unlink(missing_ok=True)
+        out = command("why", name, "--replay", lived.story.replayed, "--events", "--evidence", folder)[1]
+        assert f"{missing}: not frozen, or its time is over." in out
+    folder.chmod(0o755)
+    code, _, err = command("why", name, "--replay", lived.story.replayed, "--events", "--evidence", folder)
+    assert (code, err.count("\n")) == (2, 1)
+    code, _, err = command("why", name, "--replay", lived.story.replayed, "--events")
+    assert (code, "--evidence DIR" in err) == (2, True)
+
 
 class Hand:
     """Topics whose tallies, controls and events a test writes by hand, and a target that freezes them."""
@@ -155,7 +165,7 @@ def test_what_cannot_be_fetched_is_said_and_never_guessed(hand: Hand, tmp_path: 
     rows = {row.event_id: row for row in store.read(["c1"], hand.now)}
 
     assert {name: row.state for name, row in rows.items()} == {
-        "e0": "removed", "e1": "frozen", "other": "unreadable", "beyond": "removed", "nowhere": "unknown",
+        "e0": "removed", "e1": "frozen", "other": "another", "beyond": "removed", "nowhere": "unknown",
     }  # fmt: skip
     assert [name for name, row in rows.items() if row.payload] == ["e1"]
     assert rows["e1"].reason == "denial"
@@ -194,7 +204,7 @@ def test_in_clickhouse_an_event_is_one_row_and_what_was_frozen_stays(hand: Hand,
     hand.tally("e0", 0)
     hand.tally("e1", 1)
     store = EvidenceTable(lambda: ClickHouseSink.connect(url=clickhouse_server))
-    name = f"c{hand.topics.prefix.strip('hand.')}x"
+    name = "c1ofclickhouse"
     for _ in range(2):
         hand.freeze(store, ["e0", "e1"], control_id=name)
     once = store.read([name], hand.now)

@@ -16,7 +16,7 @@ from interlock.sinks.evidence import Frozen, State, wall
 WHY_NOT: Mapping[State, str] = {
     "removed": "Kafka's retention had removed it before it could be frozen",
     "unknown": "no tally that Kafka still had says where it stood",
-    "unreadable": "another event, or none that can be read, stood where it was",
+    "another": "another event, or none that can be read, stood where it was",
 }
 NOT_THERE = "not frozen, or its time is over"
 
