@@ -12,7 +12,7 @@ import msgspec
 from interlock.errors import Unreachable, UserError
 
 State = Literal["frozen", "removed", "unknown", "another"]
-"""`removed`: Kafka's retention took it before; `unknown`: no tally says where it stood; `another`: no such event there."""
+"""`removed`: Kafka does not have it any more; `unknown`: no tally says where it stood; `another`: no such event there."""
 
 PRIVATE, OTHERS = 0o700, 0o077
 

@@ -14,7 +14,7 @@ from interlock.policies.why_words import when
 from interlock.sinks.evidence import Frozen, State, wall
 
 WHY_NOT: Mapping[State, str] = {
-    "removed": "Kafka's retention had removed it before it could be frozen",
+    "removed": "Kafka did not have it any more (retention) when it was to be frozen",
     "unknown": "no tally that Kafka still had says where it stood",
     "another": "another event, or none that can be read, stood where it was",
 }
