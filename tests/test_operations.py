@@ -25,7 +25,7 @@ LINES = sorted({
     found.strip()
     for block in FENCES
     for line in block.splitlines()
-    for found in re.findall(r"(?:^|[;(] *)((?:interlock) [^;&|>)#]+)", line)
+    for found in re.findall(r"(?:^| )(interlock [^;&|>]+)", re.sub(r"\d?>\S+", "", line))
 })  # fmt: skip
 
 
