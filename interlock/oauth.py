@@ -64,6 +64,7 @@ class Tokens:
                 said = json.loads(answer.read(MOST))
             token, life = str(said["access_token"]), float(said.get("expires_in") or UNSAID)
         except HTTPError as error:
+            error.close()  # it is the answer, too
             raise TokenError(f"oauth_token_url: {url} answers {error.code} {error.reason}") from None
         except OSError as error:
             raise TokenError(f"oauth_token_url: {url}: {getattr(error, 'reason', error)}") from None

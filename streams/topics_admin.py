@@ -144,7 +144,7 @@ def administering(where: str | Connection, prefix: str = "") -> Iterator[KafkaAd
         raise UserError(refused(connection, error)) from None
     except _NO_ANSWER as error:
         silent = [silence(*server, tls=settings.get("ssl_context")) for server in connection.servers]
-        if connection.uses_sasl and None in silent:
+        if connection.uses_sasl and None in silent and isinstance(error, KafkaTimeoutError):  # TLS loses what it said
             raise UserError(refused(connection, "it ends every connection when we say who we are")) from None
         raise Unreachable(f"no Kafka answers at {bootstrap}: {next(filter(None, silent), error)}") from None
     except KafkaError as error:
