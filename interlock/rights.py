@@ -60,7 +60,7 @@ PARTS: Mapping[str, str] = {
     "evidence": "`interlock sink evidence`",
     "emitter": "`Emitter`, in serving systems and with labellers",
     "guard": "`Guard`, in serving systems",
-    "operator": "`interlock topics`, and who releases controls",
+    "operator": "`interlock topics` and `interlock policy`, and who releases controls",
     "reviewer": "`interlock audits export` and `import`",
     "refeeder": "`interlock replay --dead-letters --send`",
 }
