@@ -204,6 +204,7 @@ async def run(worker: Worker, group: Group, stop: asyncio.Event, watchdog: Watch
     Raises:
         BaseException: what made the app crash.
     """
+    await worker.clients.reach()  # the consumer's thread would say it in a trace
     app = build(worker, group)
     app.finalize()
     worker.start()

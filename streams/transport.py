@@ -148,7 +148,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         that has lost something when retention removes them.
         """
         start = self._read_offset[tp]
-        if start is None or passed <= start:
+        if start is None or passed <= start or not await self._keeps(tp, start):
             return
         chunk = Chunk(
             tp.topic, tp.partition, passed - 1, 0.0, 0, (), None, b"", None, 0, 0, tp, generation_id=generation
@@ -193,18 +193,29 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         Compaction and transaction markers leave gaps. But records fetched before a rebalance may arrive after the seek,
         and then those in between were never read: a gap is believed when it is there again after a seek to its start.
 
-        Raises:
-            UserError: records that nobody has read are gone.
+        Raises: see `_keeps`.
         """
         if self._doubted.get(tp) != start:
             self._doubted[tp] = start
             log.info("%s: a gap at %d; reading again", tp, start)
             await self._seek(tp, start)
             return False
+        if not await self._keeps(tp, start):  # it is away: the gap is there again when it is back
+            await self._seek(tp, start)
+            return False
+        return True
+
+    async def _keeps(self, tp: TP, start: int) -> bool:
+        """Return whether the broker keeps a partition from `start` on; False while it does not say.
+
+        Else a position that is past `start` may be one that aiokafka has set anew, to the first record that is left.
+
+        Raises:
+            UserError: records that nobody has read are gone.
+        """
         try:
             earliest = (await self.earliest_offsets(tp))[tp]
-        except KafkaError:  # it is away: the gap is there again when it is back
-            await self._seek(tp, start)
+        except KafkaError:
             return False
         if earliest > start:
             raise UserError(
