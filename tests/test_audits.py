@@ -213,7 +213,7 @@ def test_an_id_that_a_spreadsheet_would_run_as_a_formula_comes_back_as_it_was(tm
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("export", "-o", "t.csv"), "give one of --replay and --bootstrap"),
+        (("export", "-o", "t.csv"), "bootstrap: found nothing"),
         (("export", "-o", "t.xls", "--replay", "."), "audits.jsonl: cannot be read"),
         (("import", "t.csv", "--source", " ", "--replay", "."), "--source: found nothing"),
         (("import", "t.csv", "--source", "a", "--bootstrap", "b", "--outcomes", "x"), "--outcomes is for --replay"),

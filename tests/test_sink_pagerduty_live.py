@@ -258,7 +258,7 @@ def test_no_broker_at_the_start_is_one_line_and_exit_code_3(receiver: Receiver, 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--bootstrap", "here"), "--bootstrap: found here; expected HOST:PORT, or several with commas"),
+        (("--bootstrap", "here"), "flag --bootstrap: bootstrap: found 'here'; expected host:port, several by commas"),
         (("--bootstrap", "h:1", "--key-file", "missing"), "missing: No such file or directory"),
         (("--bootstrap", "h:1", "--base-url", "http://h"), "found http://h; expected a URL that begins with https://"),
     ],
