@@ -205,7 +205,6 @@ async def run(worker: Worker, group: Group, stop: asyncio.Event, watchdog: Watch
     Raises:
         BaseException: what made the app crash.
     """
-    await worker.clients.reach()  # the consumer's thread would say it in a trace
     app = build(worker, group)
     worker.start()
     waits = asyncio.create_task(stop.wait())

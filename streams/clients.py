@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, codec
+from aiokafka import AIOKafkaProducer, codec
 from aiokafka.abc import AbstractTokenProvider
 
 from interlock.connection import Connection
@@ -36,7 +36,7 @@ class Clients:
         Raises:
             KafkaConnectionError: none does.
         """
-        client = AIOKafkaConsumer(**self.consumer)
+        client = AIOKafkaProducer(**self.producer)
         try:
             await client.start()
         finally:

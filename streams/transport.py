@@ -105,8 +105,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
         A transaction that is open ends it (the last stable offset), unless we read what is not committed.
         """
-        end: int | None = self._thread.end(tp)
-        return end
+        return cast(int | None, self._thread.end(tp))
 
     def reached(self, tp: TP, position: int) -> int | None:
         """Return up to where all was read, by a state that is at `position`; None while the partition is paused.
@@ -126,35 +125,29 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             await asyncio.sleep(0)
             seeks = self._seeks
             records = await self._fetched()
-            generation = self.app.consumer_generation_id
+            mark = seeks, self.app.consumer_generation_id
             for tp, chunk in records.items():
-                if not self._flows(generation):
+                if not self._flows(mark):
                     break
-                await self._deliver(TP(*tp), chunk, generation)
+                await self._deliver(TP(*tp), chunk, mark[1])
             for tp, passed in self._thread.positions().items():
-                if (
-                    self._flows(generation) and self._seeks == seeks
-                ):  # else positions may be past what was not delivered
-                    await self._skip(tp, passed, generation)
+                await self._skip(tp, passed, mark)
 
-    def _flows(self, generation: int) -> bool:
-        """Whether nothing has happened since that makes what was fetched another's."""
-        return bool(self.flow_active and self.app.consumer_generation_id == generation)
+    def _flows(self, mark: tuple[int, int]) -> bool:
+        """Whether nothing has happened since (a seek, a rebalance) that makes what was fetched another's."""
+        return bool(self.flow_active and (self._seeks, self.app.consumer_generation_id) == mark)
 
-    async def _skip(self, tp: TP, passed: int, generation: int) -> None:
+    async def _skip(self, tp: TP, passed: int, mark: tuple[int, int]) -> None:
         """Deliver a chunk without records where only markers and aborted transactions were: they have offsets, too.
 
-        Whoever reads only where records are would stand before them for ever: its lag never zero, and taken for one
-        that has lost something when retention removes them.
+        Whoever stops at records would stand before them for ever: its lag never zero, and taken for one that has lost
+        something when retention removes them. Raises: see `_keeps`.
         """
         start = self._read_offset[tp]
-        if start is None or passed <= start or not await self._keeps(tp, start):
+        if start is None or passed <= start or not self._flows(mark) or not await self._keeps(tp, start):
             return
-        chunk = Chunk(
-            tp.topic, tp.partition, passed - 1, 0.0, 0, (), None, b"", None, 0, 0, tp, generation_id=generation
-        )  # fmt: skip
-        chunk.records = []
-        await self._hand_on(tp, chunk, start)
+        if self._flows(mark):  # else the position may be past what was not delivered
+            await self._hand_on(_message(tp, [], passed - 1, mark[1]), start)
 
     async def _fetched(self) -> Mapping[Any, list[Any]]:
         """Return the records of one fetch; none after a while."""
@@ -178,10 +171,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         fresh = records if records[0].offset >= start else [record for record in records if record.offset >= start]
         if not fresh or (fresh[0].offset > start and not await self._bridges(tp, start)):
             return
-        await self._hand_on(tp, _message(tp, fresh, generation), start)
+        await self._hand_on(_message(tp, fresh, fresh[-1].offset, generation), start)
 
-    async def _hand_on(self, tp: TP, message: Chunk, start: int) -> None:
-        message.start = start
+    async def _hand_on(self, message: Chunk, start: int) -> None:
+        tp, message.start = message.tp, start
         self._delivered[tp].append(message.offset)
         self._read_offset[tp] = message.offset + 1
         # A put that waits for room ends with the flow: what it held is read again after the seek.
@@ -225,12 +218,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return True
 
 
-def _message(tp: TP, records: list[Any], generation: int) -> Chunk:
-    last = records[-1]
-    message = Chunk(
-        tp.topic, tp.partition, last.offset, last.timestamp / 1000, last.timestamp_type, (), None, b"", None, 0, 0, tp,
-        generation_id=generation,
-    )  # fmt: skip
+def _message(tp: TP, records: list[Any], last: int, generation: int) -> Chunk:
+    stamp, kind = (records[-1].timestamp / 1000, records[-1].timestamp_type) if records else (0.0, 0)
+    message = Chunk(tp.topic, tp.partition, last, stamp, kind, (), None, b"", None, 0, 0, tp, generation_id=generation)
     message.records = records
     return message
 
