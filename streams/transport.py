@@ -87,8 +87,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """Start every partition where its checkpoint says, never at the committed offset."""
         self.stop_flow()  # Faust lets it on for a worker that owned nothing, and resumes it when this is done
         await self._between_fetches.wait()  # a fetch that ends later would set its own position
-        self._seeks += 1
-        for known in (self._delivered, self._processed, self._doubted):
+        self._forget_fetched()
+        for known in (self._delivered, self._processed):
             known.clear()
         for tp in list(self._acked_index):
             self._acked_index[tp].clear()
@@ -99,6 +99,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             await self._seek(tp, offset)
             self._read_offset[tp] = offset
             self._committed_offset[tp] = None
+        self._forget_fetched()
+
+    def _forget_fetched(self) -> None:
+        """Void what was fetched before: neither its records nor how far it went say what lies between."""
+        self._seeks += 1
+        self._doubted.clear()
 
     def end(self, tp: TP) -> int | None:
         """Return the offset up to which a partition can be read, as last seen; None before anything was fetched.
@@ -128,6 +134,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             mark = seeks, self.app.consumer_generation_id
             for tp, chunk in records.items():
                 if not self._flows(mark):
+                    self._forget_fetched()  # these were never delivered: the next gap is no sign that nothing lies there
                     break
                 await self._deliver(TP(*tp), chunk, mark[1])
             for tp, passed in self._thread.positions().items():
@@ -141,10 +148,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """Deliver a chunk without records where only markers and aborted transactions were: they have offsets, too.
 
         Whoever stops at records would stand before them for ever: its lag never zero, and taken for one that has lost
-        something when retention removes them. Raises: see `_keeps`.
+        something when retention removes them. Where the client stands is as little proof as a gap: it is read again.
+        Raises: see `_keeps`.
         """
         start = self._read_offset[tp]
-        if start is None or passed <= start or not self._flows(mark) or not await self._keeps(tp, start):
+        if start is None or passed <= start or not self._flows(mark) or not await self._bridges(tp, start):
             return
         if self._flows(mark):  # else the position may be past what was not delivered
             await self._hand_on(_message(tp, [], passed - 1, mark[1]), start)

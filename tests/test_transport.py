@@ -71,9 +71,10 @@ class Reading:
         await self.consumer._deliver(HERE, records(range(first, last + 1)), 1)
 
     async def skip(self, passed: int) -> None:
-        """Let the client's position pass what holds no record."""
+        """Let the client's position pass what holds no record, twice: it is believed when it is there again."""
         self.consumer.resume_flow()
-        await self.consumer._skip(HERE, passed, (self.consumer._seeks, self.consumer.app.consumer_generation_id))
+        for _ in range(2):
+            await self.consumer._skip(HERE, passed, (self.consumer._seeks, self.consumer.app.consumer_generation_id))
 
     def delivered(self) -> list[tuple[int, int, int]]:
         """Return of each chunk where it starts, its first and its last record."""
@@ -283,6 +284,20 @@ def test_what_was_fetched_before_a_seek_passes_nothing_after_it() -> None:
         await one.consumer._skip(HERE, 112, mark)
 
         assert one.chunks == []
+
+    reading(then)
+
+
+def test_a_position_past_records_that_were_never_delivered_passes_nothing() -> None:
+    async def then(one: Reading) -> None:
+        one.consumer.resume_flow()
+        mark = one.consumer._seeks, one.consumer.app.consumer_generation_id
+        await one.fetch(100, 109)
+        await one.consumer._skip(HERE, 120, mark)
+        await one.fetch(110, 119)
+
+        assert one.kafka.sought[-1] == 110
+        assert one.delivered() == [(100, 100, 109), (110, 110, 119)]
 
     reading(then)
 
