@@ -207,6 +207,7 @@ def test_our_classes_define_only_what_theirs_have_or_what_is_new_under_an_own_na
     own = {
         "_deliver",
         "_bridges",
+        "_forget_fetched",
         "_fetched",
         "_flows",
         "_hand_on",
