@@ -31,6 +31,7 @@ READ: Mapping[str, tuple[str, ...]] = {
     "worker": (*INPUTS, "tallies", "control", "commands", "checkpoints"),
     "clickhouse": ("tallies", "verdicts", "control", "pages", "dead-letters"),
     "pagerduty": ("pages",),
+    "evidence": ("predictions", "tallies", "control"),
     "guard": ("control",),
     "reviewer": ("audits", "outcomes"),
     "refeeder": (*INPUTS, "dead-letters"),
@@ -56,9 +57,10 @@ PARTS: Mapping[str, str] = {
     "worker": "`interlock worker`",
     "clickhouse": "`interlock sink clickhouse`",
     "pagerduty": "`interlock sink pagerduty`",
+    "evidence": "`interlock sink evidence`",
     "emitter": "`Emitter`, in serving systems and with labellers",
     "guard": "`Guard`, in serving systems",
-    "operator": "`interlock topics`, and who releases controls",
+    "operator": "`interlock topics` and `interlock policy`, and who releases controls",
     "reviewer": "`interlock audits export` and `import`",
     "refeeder": "`interlock replay --dead-letters --send`",
 }
@@ -71,6 +73,7 @@ def rights(part: str, prefix: str, group: str) -> list[Right]:
         "worker": group,
         "clickhouse": f"{prefix}{SINK_GROUP}clickhouse",
         "pagerduty": f"{prefix}{SINK_GROUP}pagerduty",
+        "evidence": f"{prefix}{SINK_GROUP}evidence",
     }
     found = [Right("Read", "group", (groups[part],))] if part in groups else []
     if part == "refeeder":

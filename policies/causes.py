@@ -11,13 +11,16 @@ REASONS = 16
 """Reasons that a slice keeps of one pane, the most frequent: its counts are merged by then, so that all agree."""
 SHOWN = 8
 """Reasons that a verdict tells."""
+NOWHERE = (-1, -1)
+"""Where the count of a reason stands."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Exemplar:
     """A causing event by name, or the count of events of one reason: then `n` > 0, and `event_id` is empty.
 
-    Keyed hashes of ids, or hashes of reasons, choose which are kept, so that partitions and order do not matter.
+    Keyed hashes of ids, or hashes of reasons, choose which are kept, so that partitions and order do not matter. `at` is
+    where the event stands in its shard's partition, offset and index: for whoever fetches it, never part of a verdict.
     """
 
     pane: int
@@ -29,6 +32,7 @@ class Exemplar:
     ts: int
     version: tuple[str, str]
     n: int = 0
+    at: tuple[int, int] = NOWHERE
 
 
 @dataclass(slots=True)

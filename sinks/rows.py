@@ -64,9 +64,9 @@ def tally_rows(tallies: TallyTable, source: Labels) -> Rows:
     """Return rows of counts, each with who counted it."""
     table = pa.table(
         {
-            "pane_start": _instants(tallies.pane_start),
+            "pane_start": instants(tallies.pane_start),
             "pane_ms": pa.array(tallies.pane_ms, pa.uint32()),
-            "cohort_start": _instants(tallies.cohort_start),
+            "cohort_start": instants(tallies.cohort_start),
             "chain": _dictionary(tallies.chain),
             "model": _dictionary(tallies.model),
             "model_version": _dictionary(tallies.model_version),
@@ -84,7 +84,7 @@ def letter_rows(letters: Sequence[LetterRow]) -> Rows:
     """Return rows of dead letters."""
     times = np.array([x.at for x in letters], np.int64)
     columns = {name: pa.array([getattr(x, name) for x in letters]) for name in _LETTER_FIELDS}
-    return Rows("dead_letters", pa.table({"at": _instants(times)} | columns), times)
+    return Rows("dead_letters", pa.table({"at": instants(times)} | columns), times)
 
 
 def together(name: str, parts: Sequence[Rows]) -> Rows:
@@ -106,7 +106,7 @@ def _record_rows(
 
 def _column(values: Sequence[Any], field: str) -> Any:
     if field in _TIME_FIELDS:
-        return _instants(np.array(values, np.int64))
+        return instants(np.array(values, np.int64))
     if field in _NUMBER_FIELDS:
         return pa.array([None if value is None else rounded(value) for value in values], pa.float64())
     if field in _JSON_FIELDS:
@@ -116,7 +116,8 @@ def _column(values: Sequence[Any], field: str) -> Any:
     return pa.array(values)
 
 
-def _instants(times: NDArray[np.int64]) -> Any:
+def instants(times: NDArray[np.int64]) -> Any:
+    """Return times (ms) as a column; ValueError for one that ClickHouse's calendar does not have."""
     if len(times) and not 0 <= int(times.min()) <= int(times.max()) <= LATEST:
         raise ValueError("a time before 1970 or after 2299")
     return pa.array(times, pa.int64()).cast(_INSTANT)

@@ -1,4 +1,4 @@
--- Tallies, verdicts, controls, pages and dead letters, and the views that answer the usual questions. Applying it again changes
+-- Tallies, verdicts, controls, pages, dead letters and frozen events, and the views that answer the usual questions. Applying it again changes
 -- nothing. It runs on chdb and on a ClickHouse server (25.8 or newer) alike.
 --
 -- Every table remembers the tokens of its last inserts, so that a batch sent twice counts once; every key says what a row
@@ -117,6 +117,33 @@ CREATE TABLE IF NOT EXISTS interlock.dead_letters
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(at)
 ORDER BY (topic, source, offset, `index`, digest)
+SETTINGS non_replicated_deduplication_window = 10000;
+
+-- Events behind engagements, as they were sent: personal data, perhaps. Grant SELECT on it apart; it forgets a row at
+-- `expires_at`. A row that was frozen is never replaced by one that could not be frozen any more.
+CREATE TABLE IF NOT EXISTS interlock.evidence
+(
+    ts         DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+    control_id String,
+    event_id   String,
+    model      LowCardinality(String),
+    slo        LowCardinality(String),
+    scope      LowCardinality(String),
+    reason     String               CODEC(ZSTD(3)),
+    event_ts   DateTime64(3, 'UTC'),
+    state      LowCardinality(String),
+    payload    String               CODEC(ZSTD(3)),
+    partition  Int64,
+    offset     Int64,
+    `index`    Int64,
+    frozen_at  DateTime64(3, 'UTC'),
+    expires_at DateTime64(3, 'UTC'),
+    is_frozen  UInt8 MATERIALIZED state = 'frozen'
+)
+ENGINE = ReplacingMergeTree(is_frozen)
+PARTITION BY toYYYYMM(ts)
+ORDER BY (model, slo, scope, control_id, event_id)
+TTL toDateTime(expires_at, 'UTC')
 SETTINGS non_replicated_deduplication_window = 10000;
 
 -- How does every SLO stand? The latest verdict of each, per scope.

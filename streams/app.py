@@ -72,6 +72,7 @@ def build(worker: Worker, group: Group) -> Any:
     _places(app, worker, prefix)
     _agents(app, worker, prefix)
     _timers(app, worker, prefix)
+    app.finalize()
     return app
 
 
@@ -205,7 +206,6 @@ async def run(worker: Worker, group: Group, stop: asyncio.Event, watchdog: Watch
         BaseException: what made the app crash.
     """
     app = build(worker, group)
-    app.finalize()
     worker.start()
     waits = asyncio.create_task(stop.wait())
     tells = asyncio.create_task(_tell(app, worker, worker.clients.prefix, watchdog))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from aiokafka import codec
+from aiokafka import AIOKafkaProducer, codec
 from aiokafka.abc import AbstractTokenProvider
 
 from interlock.connection import Connection
@@ -29,6 +29,18 @@ class Clients:
         }
         self.consumer: Mapping[str, Any] = {**common, "isolation_level": connection.isolation_level}
         self.producer: Mapping[str, Any] = {**common, **_compression(connection)}
+
+    async def reach(self) -> None:
+        """See that a broker answers.
+
+        Raises:
+            KafkaConnectionError: none does.
+        """
+        client = AIOKafkaProducer(**self.producer)
+        try:
+            await client.start()
+        finally:
+            await client.stop()
 
 
 def _security(connection: Connection) -> dict[str, Any]:

@@ -80,6 +80,7 @@ class Explainer:
                 reasons.texts[code],
                 int(ts[row]),
                 (batch.model.text(row), batch.version.text(row)),
+                at=(int(batch.offset[row]), int(batch.index[row])),
             )
             for row, code in zip(rows.tolist(), reasons.codes.tolist(), strict=True)
         ]

@@ -19,7 +19,7 @@ from interlock.policies.load import load_policy
 from interlock.policies.model import Policy
 from interlock.protocol import read_json
 from interlock.streams import wire
-from interlock.streams.catching_up import read_all
+from interlock.streams.catching_up import Answers, read_all
 from interlock.streams.clients import Clients
 from interlock.streams.commands import PolicyRecord
 from interlock.streams.live import Followed
@@ -179,7 +179,11 @@ class Follower:
             await consumer.stop()
 
     async def _take(self, consumer: AIOKafkaConsumer, read: Lineage, end: int) -> None:
-        while await consumer.position(self._place) < end:
-            for records in (await consumer.getmany(self._place, timeout_ms=200)).values():
+        answers = Answers(consumer)
+        while (at := await consumer.position(self._place)) < end:
+            found = await consumer.getmany(self._place, timeout_ms=200)
+            for records in found.values():
                 for record in records:
                     read.take(record.value)
+            if answers.were_empty({self._place: at}, brought=bool(found)):
+                return

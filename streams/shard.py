@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from interlock.policies.causes import NOWHERE
 from interlock.policies.plan import ORPHANS, Plan
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions
 from interlock.streams.budget import Budget
@@ -48,6 +49,7 @@ class Trigger:
     ts: int
     event_id: str
     shard: int
+    at: tuple[int, int] = NOWHERE
 
 
 @dataclass(slots=True)
@@ -202,7 +204,7 @@ class Shard:
         counted = segment.counter.predictions(chunk, opened)
         broken = segment.explainer.violations(chunk, times.effective, counted)
         opened.explain(broken + segment.explainer.oddities(chunk, times.effective, counted))
-        output.triggers += [Trigger(x.reason, *x.version, x.ts, x.event_id, self.number) for x in broken]
+        output.triggers += [Trigger(x.reason, *x.version, x.ts, x.event_id, self.number, x.at) for x in broken]
         output.due += segment.due.of(chunk, times.effective, counted)
         if plan.joins:
             remember(self.join, plan, chunk, rows, self._slices(counted, chunk.rows()))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interlock.policies.causes import Exemplar
+from interlock.policies.causes import NOWHERE, Exemplar
 from interlock.streams.names import distinct
 
 Ints = NDArray[np.int64]
@@ -143,8 +143,9 @@ plain_exemplar = attrgetter(*(part.name for part in fields(Exemplar)))
 
 def exemplar(saved: Sequence[Any]) -> Exemplar:
     """Return an exemplar from its fields."""
-    pane, series, piece, key, event_id, reason, ts, version, n = saved
-    return Exemplar(pane, series, piece, key, event_id, reason, ts, (version[0], version[1]), n)
+    pane, series, piece, key, event_id, reason, ts, version, n, *at = saved
+    offset, index = at[0] if at else NOWHERE  # states of before have none
+    return Exemplar(pane, series, piece, key, event_id, reason, ts, (version[0], version[1]), n, (offset, index))
 
 
 def fewest(exemplars: Sequence[Exemplar]) -> tuple[Exemplar, ...]:
@@ -168,9 +169,9 @@ def _added(exemplars: Sequence[Exemplar]) -> list[Exemplar]:
     total: dict[tuple[Any, ...], int] = {}
     for x in exemplars:
         if x.n:
-            *alike, n = plain_exemplar(x)
-            total[tuple(alike)] = total.get(tuple(alike), 0) + n
-    return [exemplar((*alike, n)) for alike, n in total.items()]
+            *alike, n, at = plain_exemplar(x)
+            total[*alike, at] = total.get((*alike, at), 0) + n
+    return [exemplar((*alike, n, at)) for (*alike, at), n in total.items()]
 
 
 def local_record(shard: int, chain: str, span: tuple[int, int], closed: OpenCounts, names: "CodeTables") -> TallyRecord:

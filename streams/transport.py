@@ -87,8 +87,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """Start every partition where its checkpoint says, never at the committed offset."""
         self.stop_flow()  # Faust lets it on for a worker that owned nothing, and resumes it when this is done
         await self._between_fetches.wait()  # a fetch that ends later would set its own position
-        self._seeks += 1
-        for known in (self._delivered, self._processed, self._doubted):
+        self._forget_fetched()
+        for known in (self._delivered, self._processed):
             known.clear()
         for tp in list(self._acked_index):
             self._acked_index[tp].clear()
@@ -99,14 +99,19 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             await self._seek(tp, offset)
             self._read_offset[tp] = offset
             self._committed_offset[tp] = None
+        self._forget_fetched()
+
+    def _forget_fetched(self) -> None:
+        """Void what was fetched before: neither its records nor how far it went say what lies between."""
+        self._seeks += 1
+        self._doubted.clear()
 
     def end(self, tp: TP) -> int | None:
         """Return the offset up to which a partition can be read, as last seen; None before anything was fetched.
 
         A transaction that is open ends it (the last stable offset), unless we read what is not committed.
         """
-        end: int | None = self._thread.end(tp)
-        return end
+        return cast(int | None, self._thread.end(tp))
 
     def reached(self, tp: TP, position: int) -> int | None:
         """Return up to where all was read, by a state that is at `position`; None while the partition is paused.
@@ -126,35 +131,31 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             await asyncio.sleep(0)
             seeks = self._seeks
             records = await self._fetched()
-            generation = self.app.consumer_generation_id
+            mark = seeks, self.app.consumer_generation_id
             for tp, chunk in records.items():
-                if not self._flows(generation):
+                if not self._flows(mark):
+                    self._forget_fetched()  # these were never delivered: the next gap is no sign that nothing lies there
                     break
-                await self._deliver(TP(*tp), chunk, generation)
+                await self._deliver(TP(*tp), chunk, mark[1])
             for tp, passed in self._thread.positions().items():
-                if (
-                    self._flows(generation) and self._seeks == seeks
-                ):  # else positions may be past what was not delivered
-                    await self._skip(tp, passed, generation)
+                await self._skip(tp, passed, mark)
 
-    def _flows(self, generation: int) -> bool:
-        """Whether nothing has happened since that makes what was fetched another's."""
-        return bool(self.flow_active and self.app.consumer_generation_id == generation)
+    def _flows(self, mark: tuple[int, int]) -> bool:
+        """Whether nothing has happened since (a seek, a rebalance) that makes what was fetched another's."""
+        return bool(self.flow_active and (self._seeks, self.app.consumer_generation_id) == mark)
 
-    async def _skip(self, tp: TP, passed: int, generation: int) -> None:
+    async def _skip(self, tp: TP, passed: int, mark: tuple[int, int]) -> None:
         """Deliver a chunk without records where only markers and aborted transactions were: they have offsets, too.
 
-        Whoever reads only where records are would stand before them for ever: its lag never zero, and taken for one
-        that has lost something when retention removes them.
+        Whoever stops at records would stand before them for ever: its lag never zero, and taken for one that has lost
+        something when retention removes them. Where the client stands is as little proof as a gap: it is read again.
+        Raises: see `_keeps`.
         """
         start = self._read_offset[tp]
-        if start is None or passed <= start:
+        if start is None or passed <= start or not self._flows(mark) or not await self._bridges(tp, start):
             return
-        chunk = Chunk(
-            tp.topic, tp.partition, passed - 1, 0.0, 0, (), None, b"", None, 0, 0, tp, generation_id=generation
-        )  # fmt: skip
-        chunk.records = []
-        await self._hand_on(tp, chunk, start)
+        if self._flows(mark):  # else the position may be past what was not delivered
+            await self._hand_on(_message(tp, [], passed - 1, mark[1]), start)
 
     async def _fetched(self) -> Mapping[Any, list[Any]]:
         """Return the records of one fetch; none after a while."""
@@ -178,10 +179,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         fresh = records if records[0].offset >= start else [record for record in records if record.offset >= start]
         if not fresh or (fresh[0].offset > start and not await self._bridges(tp, start)):
             return
-        await self._hand_on(tp, _message(tp, fresh, generation), start)
+        await self._hand_on(_message(tp, fresh, fresh[-1].offset, generation), start)
 
-    async def _hand_on(self, tp: TP, message: Chunk, start: int) -> None:
-        message.start = start
+    async def _hand_on(self, message: Chunk, start: int) -> None:
+        tp, message.start = message.tp, start
         self._delivered[tp].append(message.offset)
         self._read_offset[tp] = message.offset + 1
         # A put that waits for room ends with the flow: what it held is read again after the seek.
@@ -193,18 +194,29 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         Compaction and transaction markers leave gaps. But records fetched before a rebalance may arrive after the seek,
         and then those in between were never read: a gap is believed when it is there again after a seek to its start.
 
-        Raises:
-            UserError: records that nobody has read are gone.
+        Raises: see `_keeps`.
         """
         if self._doubted.get(tp) != start:
             self._doubted[tp] = start
             log.info("%s: a gap at %d; reading again", tp, start)
             await self._seek(tp, start)
             return False
+        if not await self._keeps(tp, start):  # it is away: the gap is there again when it is back
+            await self._seek(tp, start)
+            return False
+        return True
+
+    async def _keeps(self, tp: TP, start: int) -> bool:
+        """Return whether the broker keeps a partition from `start` on; False while it does not say.
+
+        Else a position that is past `start` may be one that aiokafka has set anew, to the first record that is left.
+
+        Raises:
+            UserError: records that nobody has read are gone.
+        """
         try:
             earliest = (await self.earliest_offsets(tp))[tp]
-        except KafkaError:  # it is away: the gap is there again when it is back
-            await self._seek(tp, start)
+        except KafkaError:
             return False
         if earliest > start:
             raise UserError(
@@ -214,12 +226,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return True
 
 
-def _message(tp: TP, records: list[Any], generation: int) -> Chunk:
-    last = records[-1]
-    message = Chunk(
-        tp.topic, tp.partition, last.offset, last.timestamp / 1000, last.timestamp_type, (), None, b"", None, 0, 0, tp,
-        generation_id=generation,
-    )  # fmt: skip
+def _message(tp: TP, records: list[Any], last: int, generation: int) -> Chunk:
+    stamp, kind = (records[-1].timestamp / 1000, records[-1].timestamp_type) if records else (0.0, 0)
+    message = Chunk(tp.topic, tp.partition, last, stamp, kind, (), None, b"", None, 0, 0, tp, generation_id=generation)
     message.records = records
     return message
 

@@ -229,9 +229,7 @@ def _pieces(record: TallyRecord, packed: bytes, most: int) -> Iterator[bytes]:
     if cells + told <= 1 or len(packed) <= most:
         yield packed
         return
-    half, some = (cells + 1) // 2, (told + 1) // 2
-    if cells <= 1:
-        half = cells
+    half, some = (cells + 1) // 2, told // 2  # of one cell and one exemplar: each by itself
     for piece in (
         _only(record, record.counts[:, :half], record.exemplars[:some]),
         _only(record, record.counts[:, half:], record.exemplars[some:]),

@@ -204,7 +204,20 @@ def test_their_code_between_ours_still_uses_the_names_that_we_set(one: Between) 
 
 
 def test_our_classes_define_only_what_theirs_have_or_what_is_new_under_an_own_name() -> None:
-    own = {"_deliver", "_bridges", "_fetched", "_flows", "_hand_on", "_skip", "end", "ended", "positions", "reached"}
+    own = {
+        "_deliver",
+        "_bridges",
+        "_forget_fetched",
+        "_fetched",
+        "_flows",
+        "_hand_on",
+        "_keeps",
+        "_skip",
+        "end",
+        "ended",
+        "positions",
+        "reached",
+    }
     for ours, theirs in ((Consumer, driver.Consumer), (Thread, driver.AIOKafkaConsumerThread)):
         names = {name for name in vars(ours) if not name.startswith("__")} - {"_abc_impl", "abstract", "logger"}
         taken = own & set(dir(theirs))

@@ -20,10 +20,12 @@ from interlock.errors import FindingError, Unreachable, UserError
 from interlock.guard import Guard
 from interlock.outbox import EmitError
 from interlock.rights import PARTS, rights
+from interlock.sinks.evidence import EvidenceFiles
 from interlock.streams.kafka_sink import KafkaSink
 from interlock.streams.preflight import check_rights
 from interlock.streams.refeed import Feeder, Letters, read_topic
 from interlock.streams.review_sources import of_topics
+from interlock.streams.sink_evidence import EvidenceTarget, Keeping
 from interlock.streams.sink_target import Message
 from interlock.streams.topics import Layout
 from interlock.streams.topics_admin import verify
@@ -88,6 +90,7 @@ def test_every_part_works_with_the_rights_that_are_printed(secured: Secured, pol
     assert mode == "killed"
     assert taken(secured, "clickhouse", "tallies") > 0
     assert taken(secured, "pagerduty", "pages") > 0
+    assert frozen(secured, policy.parent / "evidence") == ["e1"]
     assert fed_again(secured) == 0
     assert of_topics(secured.connection("reviewer", prefix=PREFIX))[1] == set()
     assert PASSWORD not in said
@@ -135,6 +138,21 @@ def taken(secured: Secured, part: str, topic: str) -> int:
     stop.set()
     thread.join(PATIENCE)
     return target.count
+
+
+def frozen(secured: Secured, folder: Path) -> list[str]:
+    """Return which events the sink of evidence freezes, by its own loop."""
+    connection, stop = secured.connection("evidence", prefix=PREFIX), threading.Event()
+    loop = KafkaSink(EvidenceTarget(EvidenceFiles(folder), connection, Keeping(86_400_000)), connection, stop)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        until(lambda: list(folder.glob("*.json")), "a file")
+    finally:
+        stop.set()
+        thread.join(PATIENCE)
+    rows = [row for file in folder.glob("*.json") for row in json.loads(file.read_bytes())]
+    return [row["event_id"] for row in rows if row["state"] == "frozen"]
 
 
 @pytest.mark.parametrize("part", [part for part in PARTS if part != "operator"])

@@ -70,6 +70,12 @@ class Reading:
         """Bring records, as a fetch does."""
         await self.consumer._deliver(HERE, records(range(first, last + 1)), 1)
 
+    async def skip(self, passed: int) -> None:
+        """Let the client's position pass what holds no record, twice: it is believed when it is there again."""
+        self.consumer.resume_flow()
+        for _ in range(2):
+            await self.consumer._skip(HERE, passed, (self.consumer._seeks, self.consumer.app.consumer_generation_id))
+
     def delivered(self) -> list[tuple[int, int, int]]:
         """Return of each chunk where it starts, its first and its last record."""
         return [(chunk.start, chunk.records[0].offset, chunk.offset) for chunk in self.chunks]
@@ -257,6 +263,45 @@ def test_records_that_retention_took_are_an_error_and_no_gap() -> None:
     reading(then)
 
 
+def test_a_position_that_was_set_anew_because_records_are_gone_is_an_error_and_passes_nothing() -> None:
+    async def then(one: Reading) -> None:
+        await one.fetch(100, 109)
+        one.kafka.earliest = 115
+        with pytest.raises(UserError, match="offsets 110 to 114 were removed by retention"):
+            await one.skip(115)
+
+        assert one.delivered() == [(100, 100, 109)]
+
+    reading(then)
+
+
+def test_what_was_fetched_before_a_seek_passes_nothing_after_it() -> None:
+    async def then(one: Reading) -> None:
+        one.consumer.resume_flow()
+        mark = one.consumer._seeks, one.consumer.app.consumer_generation_id
+        await one.consumer.perform_seek()
+        one.consumer.resume_flow()
+        await one.consumer._skip(HERE, 112, mark)
+
+        assert one.chunks == []
+
+    reading(then)
+
+
+def test_a_position_past_records_that_were_never_delivered_passes_nothing() -> None:
+    async def then(one: Reading) -> None:
+        one.consumer.resume_flow()
+        mark = one.consumer._seeks, one.consumer.app.consumer_generation_id
+        await one.fetch(100, 109)
+        await one.consumer._skip(HERE, 120, mark)
+        await one.fetch(110, 119)
+
+        assert one.kafka.sought[-1] == 110
+        assert one.delivered() == [(100, 100, 109), (110, 110, 119)]
+
+    reading(then)
+
+
 def test_what_is_ours_no_longer_is_not_delivered() -> None:
     async def then(one: Reading) -> None:
         one.consumer._read_offset.pop(HERE)
@@ -270,8 +315,8 @@ def test_what_is_ours_no_longer_is_not_delivered() -> None:
 def test_markers_at_the_end_are_passed_once_and_committed() -> None:
     async def then(one: Reading) -> None:
         await one.fetch(100, 109)
-        await one.consumer._skip(HERE, 112, 1)
-        await one.consumer._skip(HERE, 112, 1)
+        await one.skip(112)
+        await one.skip(112)
         for chunk in one.chunks:
             one.consumer.ack(chunk)
         await one.consumer.commit()

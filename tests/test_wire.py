@@ -31,7 +31,7 @@ def record(cells: int, seed: int = 0, shard: int = 3) -> TallyRecord:
     counts[COUNT] = rng.integers(-(2**40), 2**40, cells)
     versions = (("m", "1"), ("m", "2"), ("other", ""))
     told = tuple(
-        Exemplar(2_000_000_001, 0, f"s{n}", n, f"e{n}", "CIT", 1, versions[n % 3])
+        Exemplar(2_000_000_001, 0, f"s{n}", n, f"e{n}", "CIT", 1, versions[n % 3], at=(n, n % 2))
         for n in range(int(rng.integers(0, 6)))
     )
     return TallyRecord(
@@ -109,7 +109,7 @@ def test_a_part_without_its_beginning_is_no_record() -> None:
     "one",
     [
         wire.Topology(RUN, 8),
-        wire.Triggered(RUN, Trigger("rule", "m", "1", 17, "e1", 2)),
+        wire.Triggered(RUN, Trigger("rule", "m", "1", 17, "e1", 2, (40, 3))),
         wire.Idle(RUN, 1, "outcomes", 4),
         wire.Tick(RUN, 1_790_000_000_000),
         wire.Beat(RUN, 1, 2, 3),

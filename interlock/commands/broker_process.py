@@ -28,7 +28,9 @@ class Running:
 
     def ended(self, within: float) -> bool:
         """Whether it has ended, or does so within some seconds."""
-        return bool(select.select([self._held], [], [], within)[0])
+        end = select.poll()  # not `select`: a process with a thousand files open may ask, too
+        end.register(self._held, select.POLLIN)
+        return bool(end.poll(within * 1000))
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal; nothing if it has ended."""

@@ -14,7 +14,10 @@ import typer
 from interlock.commands.connecting import Bootstrap, File, Prefix, Sets, Show, Told, settings_for
 from interlock.commands.listen import host_and_port
 from interlock.errors import UserError
+from interlock.policies.scalars import parse_positive_duration
 from interlock.sinks.clickhouse import ClickHouseSink
+from interlock.sinks.evidence import EvidenceFiles
+from interlock.sinks.evidence_tables import EvidenceTable
 from interlock.sinks.pagerduty import PagerDutySink
 from interlock.streams.settings import Settings
 
@@ -53,12 +56,69 @@ def clickhouse(  # noqa: PLR0913, PLR0917 - the options of a command
     from interlock.streams.sink_tables import TableTarget  # noqa: PLC0415 - Kafka's client takes half a second to load
 
     told = settings_for(Told({"bootstrap": bootstrap, "prefix": prefix}, sets, settings), show=show_settings)
+    server = _server(directory, url, f"where is ClickHouse? Give --url or --directory, or set {URL}")
+    _run(TableTarget(lambda: ClickHouseSink.connect(directory, server), told.prefix), told, listen)
+
+
+@sink.command()
+def evidence(  # noqa: PLR0913, PLR0917 - the options of a command
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    directory: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A directory that only its owner may read; made if missing.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help=f"Or ClickHouse: http://user:password@host:8123; or set {URL}.")
+    ] = None,
+    ttl: Annotated[str, typer.Option(metavar="TIME", help="How long after an engagement its events are kept.")] = "30d",
+    fields: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Keep these fields alone, such as `score,features.age`. Default: all."),
+    ] = None,
+    listen: Listen = None,
+    settings: File = None,
+    sets: Sets = None,
+    show_settings: Show = False,
+) -> None:
+    """Freeze the events behind each engagement.
+
+    When a control engages, the events that it names are fetched from Kafka and kept, for `--ttl`, where few may read them. `interlock why ID --events` shows them. It runs until it is stopped.
+
+    Example: interlock sink evidence --bootstrap localhost:9092 --directory evidence --ttl 30d --fields ts,score,features
+    """
+    from interlock.streams.sink_evidence import EvidenceTarget, Keeping  # noqa: PLC0415 - as above
+
+    told = settings_for(Told({"bootstrap": bootstrap, "prefix": prefix}, sets, settings), show=show_settings)
+    server = _server(directory, url, f"where are events to be kept? Give --directory or --url, or set {URL}")
+    keeping = Keeping(_duration(ttl), _names(fields))
+    store = EvidenceFiles(directory) if directory else EvidenceTable(lambda: ClickHouseSink.connect(None, server))
+    _run(EvidenceTarget(store, told.connection, keeping), told, listen)
+
+
+def _server(directory: Path | None, url: str | None, lacking: str) -> str | None:
+    """Return the server that is to be written to; None where it is the directory."""
     if directory is not None and url is not None:
         raise UserError("give --url or --directory, not both")
     server = None if directory is not None else url or os.environ.get(URL)
     if directory is None and not server:
-        raise UserError(f"where is ClickHouse? Give --url or --directory, or set {URL}")
-    _run(TableTarget(lambda: ClickHouseSink.connect(directory, server), told.prefix), told, listen)
+        raise UserError(lacking)
+    return server
+
+
+def _duration(text: str) -> int:
+    try:
+        return parse_positive_duration(text)
+    except ValueError as error:
+        raise UserError(f"--ttl {text}: {error}") from None
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise UserError("--fields: expected names, comma-separated, such as score,features.age")
+    return names
 
 
 @sink.command()

@@ -11,6 +11,7 @@ import typer
 
 from interlock.commands.inputs import read_policy
 from interlock.commands.sink import URL
+from interlock.commands.why_events import Evidence, frozen_events, plain_events, show_events
 from interlock.commands.why_show import show, show_ids
 from interlock.errors import UserError
 from interlock.policies.model import Policy
@@ -18,6 +19,8 @@ from interlock.policies.why import explain
 from interlock.records import canonical_json
 from interlock.sinks.clickhouse import ClickHouseSink
 from interlock.sinks.console import console
+from interlock.sinks.evidence import EvidenceFiles
+from interlock.sinks.evidence_tables import EvidenceTable
 from interlock.sinks.stored import StoredTables
 from interlock.sinks.stored_files import StoredFiles
 from interlock.streams.reference import Reference
@@ -58,6 +61,10 @@ def why(  # noqa: PLR0913, PLR0917 - the options of a command
     policy: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The policy that judged: adds its objective and its hold.")
     ] = None,
+    events: Annotated[bool, typer.Option("--events", help="Show the events themselves, as they were frozen.")] = False,
+    evidence: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where `sink evidence` froze them. Default: the same ClickHouse.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Explain a verdict, in words and numbers.
@@ -68,15 +75,28 @@ def why(  # noqa: PLR0913, PLR0917 - the options of a command
     """
     judged_by = None if policy is None else read_policy(policy)
     reference = None if judged_by is None or policy is None else _reference(judged_by, policy.parent)
-    with _archive(_where(replay, directory, url)) as archive:
+    where = _where(replay, directory, url)
+    with _archive(where) as archive:
         if verdict_id is None:
             show_ids(console(), archive.latest(), archive.controls(), as_json=as_json)
             return
         told = explain(case_of(archive, verdict_id, judged_by, reference))
+    shown = frozen_events(told, _evidence(where, evidence)) if events or evidence else None
     if as_json:
-        typer.echo(canonical_json(told.plain()))
-    else:
-        show(console(), told)
+        typer.echo(canonical_json(told.plain() | ({} if shown is None else {"events": plain_events(shown)})))
+        return
+    show(console(), told)
+    if shown is not None:
+        show_events(console(), shown)
+
+
+def _evidence(where: Where, folder: Path | None) -> Evidence:
+    """Open where events were frozen; nothing is written there."""
+    if folder is not None:
+        return EvidenceFiles(folder, make=False)
+    if where.replay is not None:
+        raise UserError("where were events frozen? Give --evidence DIR, or --url for a ClickHouse that has them")
+    return EvidenceTable(lambda: ClickHouseSink.connect(where.directory, where.url, lay=False))
 
 
 def _reference(policy: Policy, folder: Path) -> Reference | None:

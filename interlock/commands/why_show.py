@@ -28,20 +28,20 @@ MODES = {"slice": "Slices", "version": "Model versions", "score": "Score ranges"
 def show(screen: Console, told: Explanation) -> None:
     """Print an explanation."""
     _what(screen, told)
-    _heading(screen, "Evidence")
+    heading(screen, "Evidence")
     for line in told.evidence.lines or ["None is stored."]:
-        _line(screen, line)
-    _heading(screen, "How it came to this")
+        paragraph(screen, line)
+    heading(screen, "How it came to this")
     _path(screen, told.path)
-    _heading(screen, "Who contributes")
+    heading(screen, "Who contributes")
     for ranking in told.contributions:
         _ranking(screen, ranking, told)
     for note in told.notes:
-        _line(screen, f"{note[:1].upper()}{note[1:]}.")
-    _heading(screen, "What would clear it")
+        paragraph(screen, f"{note[:1].upper()}{note[1:]}.")
+    heading(screen, "What would clear it")
     for line in told.clears:
-        _line(screen, line)
-    _heading(screen, "What was done")
+        paragraph(screen, line)
+    heading(screen, "What was done")
     _controls(screen, told.done)
 
 
@@ -70,21 +70,21 @@ def _what(screen: Console, told: Explanation) -> None:
     title = Text(f"{about.slo} in {place(about.scope)}: ", style="bold")
     screen.print(title.append(about.state, style=COLOURS.get(about.state, "")))
     if told.asked:
-        _line(screen, f"Asked for: control {told.asked['control_id']}, {_moved(told.asked)}.")
+        paragraph(screen, f"Asked for: control {told.asked['control_id']}, {_moved(told.asked)}.")
     if about.objective:
-        _line(screen, f"Objective: {about.objective}")
-    _line(screen, f"{_value(told)}; target {about.target}.")
+        paragraph(screen, f"Objective: {about.objective}")
+    paragraph(screen, f"{_value(told)}; target {about.target}.")
     width = span(about.window_end - about.window_start)
     over = f"Over {when(about.window_start)} to {when(about.window_end)} ({width})"
     rolling = told.evidence.rules is not None
-    _line(screen, f"{'Since the last release' if rolling else over}, as of {when(about.ts)}.")
+    paragraph(screen, f"{'Since the last release' if rolling else over}, as of {when(about.ts)}.")
     for warning in told.warnings:
-        _line(screen, warning)
+        paragraph(screen, warning)
     now = about.newest
     if now["verdict_id"] != about.verdict_id:
-        _line(screen, f"Since then: {now['state']} at {when(now['ts'])}, value {number_text(now['value'])}.")
-    _line(screen, f"Model {about.model}; verdict {about.verdict_id}.")
-    _line(screen, f"Policy {about.policy_digest}.")
+        paragraph(screen, f"Since then: {now['state']} at {when(now['ts'])}, value {number_text(now['value'])}.")
+    paragraph(screen, f"Model {about.model}; verdict {about.verdict_id}.")
+    paragraph(screen, f"Policy {about.policy_digest}.")
 
 
 def _moved(asked: dict[str, str]) -> str:
@@ -106,11 +106,11 @@ def _path(screen: Console, path: Sequence[Step]) -> None:
     known = [value for value in values if value is not None]
     if known:
         low, high = min(known), max(known)
-        _line(screen, f"value    {spark(values)}  {number_text(low)} to {number_text(high)}")
+        paragraph(screen, f"value    {spark(values)}  {number_text(low)} to {number_text(high)}")
     logs = [None if step.log_e is None else max(step.log_e, 0.0) for step in path]
     if any(logs):
         highest = max(one for one in logs if one is not None)
-        _line(screen, f"evidence {spark(logs)}  up to {odds(highest)}")
+        paragraph(screen, f"evidence {spark(logs)}  up to {odds(highest)}")
     made = table("", ("as of (UTC)", "state", "value", "n", "evidence"), right=("value", "n"))
     made.title = None
     for step in path[-STEPS:]:
@@ -148,8 +148,8 @@ def _ranking(screen: Console, ranking: Ranking, told: Explanation) -> None:
     screen.print(made)
     left = ranking.left_off + len(ranking.parts) - len(shown)
     if left:
-        _line(screen, f"... and {left:,} more")
-    _line(screen, _beyond(ranking, told.about.target))
+        paragraph(screen, f"... and {left:,} more")
+    paragraph(screen, _beyond(ranking, told.about.target))
 
 
 def _beyond(ranking: Ranking, target: str) -> str:
@@ -160,7 +160,7 @@ def _beyond(ranking: Ranking, target: str) -> str:
 
 def _controls(screen: Console, done: Sequence[Done]) -> None:
     if not done:
-        _line(screen, "Nothing: no control of this SLO was moved here.")
+        paragraph(screen, "Nothing: no control of this SLO was moved here.")
         return
     for one in done[-CONTROLS:]:
         begun = when(one.engaged_at) if one.engaged_at is not None else "a time that is not stored"
@@ -168,22 +168,23 @@ def _controls(screen: Console, done: Sequence[Done]) -> None:
         mark = " (moved by this verdict)" if one.of_this else ""
         what = "notified only, no mode was moved," if one.mode == "normal" else one.mode
         where = f"{what} in {place(one.scope)}"
-        _line(screen, f"{where}: from {begun}, {end}{mark}.")
-        _line(screen, f"  {one.slo}, {one.action}, epoch {one.epoch}; control {one.control_id}.")
-        _line(screen, f"  {one.cause}.")
+        paragraph(screen, f"{where}: from {begun}, {end}{mark}.")
+        paragraph(screen, f"  {one.slo}, {one.action}, epoch {one.epoch}; control {one.control_id}.")
+        paragraph(screen, f"  {one.cause}.")
     if len(done) > CONTROLS:
-        _line(screen, f"... and {len(done) - CONTROLS:,} earlier.")
+        paragraph(screen, f"... and {len(done) - CONTROLS:,} earlier.")
 
 
 def _row(made: Table, *cells: str) -> None:
     made.add_row(*(Text(cell) for cell in cells))
 
 
-def _heading(screen: Console, text: str) -> None:
+def heading(screen: Console, text: str) -> None:
+    """Print what a part is about."""
     screen.print(f"\n{text}", style="bold", markup=False)
 
 
-def _line(screen: Console, text: str) -> None:
+def paragraph(screen: Console, text: str) -> None:
     """Print a paragraph; what does not fit into a line goes on indented."""
     width = max(40, min(screen.width, WIDTH))
     folded = textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

@@ -121,6 +121,7 @@ async def _serve(setup: Setup, lineage: Lineage, settings: Settings, listen: tup
     await health.start(*listen)
     typer.echo(f"worker of {group}: http://{health.address}/health")
     try:
+        await clients.reach()  # the consumer's thread would say in a trace that none answers
         await run(worker, Group(group, settings.session_timeout), stop, _watchdog(settings))
     except KafkaConnectionError as error:  # only at the start: later, a broker that is away is waited for
         raise Unreachable(f"no Kafka answers at {settings.bootstrap}: {error}") from error
