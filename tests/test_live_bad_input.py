@@ -20,7 +20,7 @@ from interlock.commands.broker import Broker
 from interlock.protocol import ARROW, CONTENT_TYPE, JSON, JSON_LINES, lease_key
 from interlock.streams import wire
 from interlock.streams.checkpoint import pack
-from tests.living import Running, interleaved, records, topics, until
+from tests.living import PATIENCE, Running, interleaved, records, topics, until
 from tests.replaying import ENDS, START, Event, prediction
 from tests.story import (
     EVENTS,
@@ -258,10 +258,11 @@ def release(control: Mapping[str, Any], **other: Any) -> bytes:
     return msgspec.json.encode({"command": "release", "by": "risk officer", "reason": "mended"} | named | other)
 
 
-def command(kafka: Broker, prefix: str, *orders: bytes) -> None:
+def command(kafka: Broker, prefix: str, *orders: bytes) -> list[int]:
+    """Send commands and return their offsets; a worker's own policy stands before them."""
     with producing(kafka) as producer:
-        for order in orders:
-            producer.send(prefix + "commands", order, partition=0)
+        sent = [producer.send(prefix + "commands", order, partition=0) for order in orders]
+    return [one.get(PATIENCE).offset for one in sent]
 
 
 def states(kafka: Broker, prefix: str) -> dict[str, list[str]]:
@@ -288,7 +289,7 @@ def test_an_unsigned_release_ends_nothing_unless_a_flag_says_so_and_then_what_it
         controls = until_published(kafka.bootstrap, prefix, lambda found: len({x["slo"] for x in found}) == len(both))
         last = {control["slo"]: control for control in controls}
         kill, review = last["never_event_violations"], last["ood_rate_1h"]
-        command(kafka, prefix, release(kill))
+        offsets = command(kafka, prefix, release(kill))
         until(lambda: counted([worker], "unsigned_commands", "judges") == 1, "the refusal")
         letters = [json.loads(r.value) for r in records(kafka.bootstrap, prefix + "dead-letters")]
     refused = states(kafka, prefix)
@@ -313,7 +314,7 @@ def test_an_unsigned_release_ends_nothing_unless_a_flag_says_so_and_then_what_it
         again = {what: counted([worker], what, "judges") for what in ("obeyed_commands", "unsigned_commands")}
 
     ends = published(kafka.bootstrap, prefix)[-1]
-    assert [(x["topic"], x["offset"], x["reason"]) for x in letters] == [("commands", 0, "unsigned")]
+    assert [(x["topic"], x["offset"], x["reason"]) for x in letters] == [("commands", *offsets, "unsigned")]
     assert refused == void == both
     assert states(kafka, prefix) == ended
     assert (ends["control_id"], ends["epoch"]) == (kill["control_id"], 1)
