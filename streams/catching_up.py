@@ -48,6 +48,18 @@ async def read_at(
                 yield record
 
 
+async def read_from(connect: Mapping[str, Any], starts: Mapping[TopicPartition, int]) -> AsyncIterator[Any]:
+    """Yield all records of some partitions from an offset of each to the ends seen at the start."""
+    async with _reader(connect) as consumer:
+        ends = await consumer.end_offsets(list(starts))
+        left = {place: end for place, end in ends.items() if end > starts[place]}
+        consumer.assign(list(left))
+        for place in left:
+            consumer.seek(place, starts[place])
+        async for record in _up_to(consumer, left):
+            yield record
+
+
 @asynccontextmanager
 async def _reader(connect: Mapping[str, Any]) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(enable_auto_commit=False, auto_offset_reset="earliest", **connect)
