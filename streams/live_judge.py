@@ -94,11 +94,8 @@ class LiveJudge:
 
     def _take(self, record: wire.Record, now: int) -> Outputs:
         match record:
-            case wire.Topology():
-                self._check(record.shards)
-            case wire.Grown():
-                self.judge.grow(max(record.shards, self.judge.shards if self._counted else 0), record.reached)
-                self._counted = True
+            case wire.Topology() | wire.Grown():
+                self._count(record)
             case wire.Follows() if record.number >= len(self.setup.changes):
                 self._follow(record.since, record.policy)
             case wire.Triggered():
@@ -134,10 +131,13 @@ class LiveJudge:
         """Return the controls of epochs that nobody has heard of: more violations of one pane say nothing new."""
         return [control for control in early if control.epoch > self.published.epoch(control)]
 
-    def _check(self, shards: int) -> None:
+    def _count(self, record: wire.Topology | wire.Grown) -> None:
         """See that all counts are of as many partitions; what an older worker says late is of fewer."""
+        shards = record.shards
         if not self._counted:
             self._counted, self.judge.shards = True, shards  # with as many the group began; it may have grown since
+        if isinstance(record, wire.Grown):
+            return self.judge.grow(max(shards, self.judge.shards), record.reached)
         known, ours = self.judge.shards, self.setup.layout.shards
         if shards > ours:
             raise UserError(
@@ -151,6 +151,7 @@ class LiveJudge:
             )
         if known > ours:
             log.warning("judge %d waits for %d shards: repeat `interlock topics --grow %d`", self.number, known, known)
+        return None
 
     def _command(self, command: wire.Command, now: int) -> Outputs:
         """Do what a person says, or keep it as a dead letter."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -86,7 +86,7 @@ async def _prepare(told: Settings, growth: Growth, asked: tuple[Sequence[str], b
             await sender.send(_each(Outgoing("tallies", grown, None, judge) for judge in range(judges)))
 
 
-def _chosen(found: Mapping[str, Lineage], groups: Sequence[str], named: bool) -> Mapping[str, Lineage]:  # noqa: FBT001
+def _chosen(found: Mapping[str, Lineage], groups: Sequence[str], named: bool) -> Mapping[str, Lineage]:
     """Return the policies of the groups that go on: those that were named, else the only one."""
     if not found and not named:
         return {}  # no worker has ever been started here
@@ -204,7 +204,7 @@ class _Sender:
     def __init__(self, clients: Clients) -> None:
         self._prefix, self._connect = clients.prefix, clients.producer
 
-    async def __aenter__(self) -> "_Sender":
+    async def __aenter__(self) -> Self:
         self._producer = AIOKafkaProducer(
             acks="all", enable_idempotence=True, max_request_size=MOST_BYTES, **self._connect
         )

@@ -57,8 +57,7 @@ def topics(  # noqa: PLR0913, PLR0917 - the options of a command
     told = settings_for(Told({"bootstrap": bootstrap, "prefix": prefix}, sets, settings))
     loaded = read_policy(policy)
     if acls:
-        group = told.group or group_name(loaded)
-        return typer.echo("\n".join(commands(told.bootstrap, told.prefix, group)))
+        return typer.echo("\n".join(commands(told.bootstrap, told.prefix, told.group or group_name(loaded))))
     if more is not None:
         from interlock.commands.growing import grow  # noqa: PLC0415 - Kafka's client is an extra
 
