@@ -19,7 +19,7 @@ from interlock.streams.live_judge import LiveJudge
 from interlock.streams.live_shard import LiveShard
 from interlock.streams.tally import COUNT, SLICE, VERSION
 from tests.events import START, History
-from tests.test_laws import Cut, run
+from tests.test_laws import Cut, Run, run
 from tests.test_live_core import MINUTE, NOW, Log, beats, messages, past, setup, timeless, within
 
 MIDDLE = START + 12 * 60 * MINUTE
@@ -149,6 +149,16 @@ def counts(log: Log, ends: Mapping[str, int]) -> Counter[tuple[Any, ...]]:
     return Counter({key: n for key, n in total.items() if n})
 
 
+@cache
+def alike() -> tuple[Log, list[LiveShard]]:
+    return grown((1,), ())
+
+
+@cache
+def piped() -> Run:
+    return run(story(), Cut())
+
+
 def closed(shards: Sequence[LiveShard]) -> dict[str, int]:
     return {chain: min(one.shard.through[chain] for one in shards) for chain in ("predictions", "joined")}
 
@@ -166,18 +176,18 @@ def closed(shards: Sequence[LiveShard]) -> dict[str, int]:
 def test_partitions_that_grow_say_what_a_pipeline_says(sizes: Sequence[int], times: Sequence[int]) -> None:
     """Joins, orphans, corrections and repeats across the growth: counts, verdicts and controls are those without it."""
     log, shards = grown(sizes, times)
-    whole, alone = grown((1,), ())
+    whole, alone = alike()
     ends = {chain: min(through, closed(alone)[chain]) for chain, through in closed(shards).items()}
     judge, values = LiveJudge(0, setup(sizes[-1])), [*log.values("tallies"), *beats(sizes[-1])]
-    for at in range(0, len(values), 50):
-        log.send(judge.read(list(enumerate(values))[at : at + 50], NOW))
-        if at % 200 == 0:
+    for at in range(0, len(values), 5):
+        log.send(judge.read(list(enumerate(values))[at : at + 5], NOW))
+        if at % 15 == 0:
             state = checkpoint.encode(judge.snapshot())
             judge = LiveJudge(0, setup(sizes[-1]))
             judge.restore(checkpoint.decode(state))
             for value in log.values("control"):
                 judge.published.found(value)
-    ran, end, said = run(story(), Cut()), judge.judge.judged(), set(log.values("verdicts"))
+    ran, end, said = piped(), judge.judge.judged(), set(log.values("verdicts"))
     final = {timeless(value) for value in log.values("control") if b'"lease_until"' not in value}
     canonical = {line for line in final if msgspec.json.decode(line)["verdict_id"]}
     total = sum((one.shard.counters for one in shards), start=Counter[str]())
