@@ -291,7 +291,7 @@ class Shard:
 
     def _orphans(self, ends: Ints, sign: int) -> None:
         """Count orphans, or take back what another shard counts of them; they belong to no model."""
-        self.counters["orphan"] += sign * len(ends)
+        self.counters["orphan" if sign > 0 else "reclaimed"] += len(ends)
         if len(ends):
             keys, sums = tabulate([ends // self.plan.tick])
             place = NO_COHORT, 0, self._version_code("", ""), self.names.code("[]"), ORPHANS

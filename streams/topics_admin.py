@@ -1,5 +1,6 @@
 """Topics on a broker: created where they are missing, verified where they exist, altered by nothing but `grow`."""
 
+import logging
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -118,6 +119,7 @@ def members(where: str | Connection, prefix: str, groups: Sequence[str]) -> dict
     """Return how many consumers each group has at this moment. Raises as `create`."""
 
     def work(admin: KafkaAdminClient) -> dict[str, int]:
+        logging.getLogger("kafka.admin").setLevel(logging.ERROR)  # Faust's words about a member are none that it knows
         told = admin.describe_groups(list(groups))
         return {group: len(told[group]["members"]) for group in groups}
 

@@ -64,6 +64,7 @@ def test_partitions_grow_with_joins_pending_and_nothing_is_lost_or_doubled(story
     with ExitStack() as stack:
         workers = [stack.enter_context(Running(story.policy, kafka.bootstrap, prefix, OPTIONS)) for _ in range(2)]
         until(lambda: counted(workers, "outcomes") == len(first["outcomes"]), "all to be read")
+        until(lambda: all(worker.status().get("shards") for worker in workers), "both to have a shard")
         running = grow(story, kafka, prefix, 4)
         assert [worker.end(signal.SIGTERM) for worker in workers] == [0, 0]
     odd = grow(story, kafka, prefix, 3)
