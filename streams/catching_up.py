@@ -4,7 +4,7 @@ Offsets have gaps: markers of transactions, what these took back, what compactio
 of them, but not a gap at the very end of a partition: there a broker has nothing to answer with, for ever.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -48,7 +48,7 @@ async def read_at(
                 yield record
 
 
-async def read_from(connect: Mapping[str, Any], starts: Mapping[TopicPartition, int]) -> AsyncIterator[Any]:
+async def read_from(connect: Mapping[str, Any], starts: Mapping[TopicPartition, int]) -> AsyncGenerator[Any, None]:
     """Yield all records of some partitions from an offset of each to the ends seen at the start."""
     async with _reader(connect) as consumer:
         ends = await consumer.end_offsets(list(starts))

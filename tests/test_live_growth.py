@@ -118,3 +118,16 @@ def test_topics_that_were_grown_by_hand_end_workers_with_a_line(story: Story, ka
     assert missing.startswith(f"{prefix}checkpoints: found 1 partition, expected 2 partitions")
     assert ended == 2
     assert "the input topics have 2 partitions, the counts on tallies are of 1: only `interlock topics --grow`" in said
+
+
+def test_topics_that_no_worker_has_read_grow_while_they_are_empty(story: Story, kafka: Broker) -> None:
+    prefix = "unread."
+    topics(kafka.bootstrap, prefix, 1)
+    empty = grow(story, kafka, prefix, 2)
+    send(kafka.bootstrap, prefix, story.part(0, 0.01), 2)
+    full = grow(story, kafka, prefix, 4)
+    absent = grow(story, kafka, "absent.", 2)
+
+    assert (empty[0], full[0], absent[0]) == (0, 1, 1)
+    assert "there are records, but no group has read any" in full[1]
+    assert absent[1].splitlines()[0] == "absent.predictions: found no such topic"

@@ -104,7 +104,9 @@ def test_topics_of_a_shard_that_differ_in_partitions_are_never_good(counts: dict
     found = made | {name: Found(count, made[name].settings) for name, count in counts.items()}
 
     inputs, states = {counts[name] for name in INPUTS}, counts["checkpoints"]
-    assert bool(said_of(Layout(), found)) == (len(inputs) > 1 or states < max(inputs))  # which grow before the inputs do
+    assert bool(said_of(Layout(), found)) == (
+        len(inputs) > 1 or states < max(inputs)
+    )  # which grow before the inputs do
 
 
 def test_more_partitions_are_asked_for_in_whole_multiples() -> None:

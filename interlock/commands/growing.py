@@ -1,7 +1,9 @@
 """`interlock topics --grow`: more partitions for workers that are stopped, so that their counts go on (STREAM.md §5)."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -51,6 +53,9 @@ def grow(told: Settings, groups: Sequence[str], after: int, *, named: bool) -> s
                 f"--grow {after}: the inputs have {growth.before} partitions, which grow by whole multiples: such as {2 * growth.before}"
             ]
         )
+    logging.getLogger("aiokafka").setLevel(
+        logging.CRITICAL
+    )  # what matters of it is raised; a new partition has no leader yet
     try:
         asyncio.run(_prepare(told, growth, (groups, named), counts["tallies"]))
     except KafkaError as error:
@@ -145,11 +150,12 @@ async def _left(clients: Clients, growth: Growth, states: Mapping[int, Saved]) -
         for number in range(growth.before)
     }
     places, seen = set[tuple[str, int]](), 0
-    async for record in read_from(clients.consumer, starts):
-        places.add((record.topic.removeprefix(clients.prefix), record.partition))
-        seen += 1
-        if len(places) == len(starts) or seen == MANY:
-            break
+    async with aclosing(read_from(clients.consumer, starts)) as records:
+        async for record in records:
+            places.add((record.topic.removeprefix(clients.prefix), record.partition))
+            seen += 1
+            if len(places) == len(starts) or seen == MANY:
+                break
     return places
 
 
