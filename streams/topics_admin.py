@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import (
+    CoordinatorNotAvailableError,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
@@ -120,8 +121,16 @@ def members(where: str | Connection, prefix: str, groups: Sequence[str]) -> dict
 
     def work(admin: KafkaAdminClient) -> dict[str, int]:
         logging.getLogger("kafka.admin").setLevel(logging.ERROR)  # Faust's words about a member are none that it knows
-        told = admin.describe_groups(list(groups))
-        return {group: len(told[group]["members"]) for group in groups}
+        deadline = time.monotonic() + FAILOVER
+        while True:
+            try:
+                told = admin.describe_groups(list(groups))
+            except CoordinatorNotAvailableError:  # a Kafka that is new, or has just lost a broker
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(AGAIN)
+            else:
+                return {group: len(told[group]["members"]) for group in groups}
 
     return _done(work, where, prefix)
 

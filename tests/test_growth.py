@@ -34,9 +34,10 @@ Events = Mapping[str, Sequence[bytes]]
 
 def early(i: int) -> list[dict[str, Any]]:
     """Return a prediction that comes after MIDDLE, and its outcome, and for some a correction of that, which come before."""
+    at = MIDDLE - 5 * MINUTE + i * 1000
     event = {**msgspec.json.decode(past().predictions[i]), "event_id": f"early-{i}", "ts": MIDDLE + (i + 1) * 10_000}
-    said = {"event_id": f"early-{i}", "ts": MIDDLE - 5 * MINUTE + i * 1000, "label": True, "confirmed_ood": i % 2 == 0}
-    corrected = {**said, "ts": said["ts"] + 30_000, "label": False, "revision": 1}
+    said = {"event_id": f"early-{i}", "ts": at, "label": True, "confirmed_ood": i % 2 == 0}
+    corrected = {**said, "ts": at + 30_000, "label": False, "revision": 1}
     return [event, said, *[corrected] * (i % 3 == 0)]
 
 
