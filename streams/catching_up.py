@@ -7,7 +7,9 @@ of them, but not a gap at the very end of a partition: there a broker has nothin
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
+
+from interlock.streams.clients import reading
 
 QUIET = 2
 """Answers in a row, of every partition that is left, that must have brought nothing before there is nothing."""
@@ -20,10 +22,8 @@ async def read_all(
 
     `connect` is aiokafka's.
     """
-    consumer = AIOKafkaConsumer(enable_auto_commit=False, auto_offset_reset="earliest", **connect)
-    await consumer.start()
-    try:
-        places = [TopicPartition(topic, number) for number in partitions]
+    places = [TopicPartition(topic, number) for number in partitions]
+    async with reading(connect) as consumer:
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
         begins = await consumer.beginning_offsets(places)
@@ -40,8 +40,6 @@ async def read_all(
             left = {place for place in left if positions[place] < ends[place]}
             if answers.were_empty({place: positions[place] for place in left}, brought=bool(found)):
                 return
-    finally:
-        await consumer.stop()
 
 
 class Answers:
