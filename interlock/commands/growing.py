@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import NamedTuple, Self
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from interlock.errors import FindingError, UserError
@@ -15,7 +15,7 @@ from interlock.rights import why
 from interlock.streams import topics_admin, wire
 from interlock.streams.catching_up import read_all, read_at, read_from
 from interlock.streams.checkpoints import TOPIC, Found, Saved
-from interlock.streams.clients import Clients
+from interlock.streams.clients import Clients, reading
 from interlock.streams.growing import Growth, copies, moved, reached, seeds, standing, unread
 from interlock.streams.lineage import Lineage, read_groups
 from interlock.streams.live import Outgoing, run_of
@@ -174,12 +174,8 @@ async def _undecided(clients: Clients, growth: Growth) -> list[str]:
 
 
 async def _ends(connect: Mapping[str, object], places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-    consumer = AIOKafkaConsumer(**connect)
-    await consumer.start()
-    try:
+    async with reading(connect) as consumer:
         ends: Mapping[TopicPartition, int] = await consumer.end_offsets(places)
-    finally:
-        await consumer.stop()
     return ends
 
 
