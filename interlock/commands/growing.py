@@ -20,6 +20,7 @@ from interlock.streams.growing import Growth, copies, moved, reached, seeds, sta
 from interlock.streams.lineage import Lineage, read_groups
 from interlock.streams.live import Outgoing, run_of
 from interlock.streams.outbox import AT_ONCE, MOST_BYTES
+from interlock.streams.preflight import check_rights
 from interlock.streams.settings import Settings
 
 MANY = 100_000
@@ -37,11 +38,18 @@ class Standing(NamedTuple):
 def grow(told: Settings, groups: Sequence[str], after: int, *, named: bool) -> str:
     """Grow the inputs to `after` partitions; return what was done, in a line. `named`: people said which groups go on.
 
-    Only its last step changes what workers and producers see. What was interrupted is done to the end by the same command.
+    Only its last steps change what workers and producers see. What was interrupted is done to the end by the same command.
 
     Raises:
         FindingError: it cannot be done: not a whole multiple, workers that run, records that are not read.
     """
+    for noisy in (
+        "aiokafka",
+        "kafka.admin",
+    ):  # a new partition has no leader yet; Faust's words of members are not known
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    for group in groups:
+        check_rights(told.connection, "grower", group)
     counts = _counts(told)
     growth = Growth(min(counts[topic] for topic in INPUTS), after)
     shown = ", ".join(told.prefix + topic for topic in INPUTS)
@@ -53,12 +61,9 @@ def grow(told: Settings, groups: Sequence[str], after: int, *, named: bool) -> s
                 f"--grow {after}: the inputs have {growth.before} partitions, which grow by whole multiples: such as {2 * growth.before}"
             ]
         )
-    logging.getLogger("aiokafka").setLevel(
-        logging.CRITICAL
-    )  # what matters of it is raised; a new partition has no leader yet
     try:
         asyncio.run(_prepare(told, growth, (groups, named), counts["tallies"]))
-    except KafkaError as error:
+    except (KafkaError, TimeoutError) as error:
         raise UserError(f"Kafka refuses: {why(error, 'Write')}") from error
     topics_admin.grow(told.connection, told.prefix, {told.prefix + topic: after for topic in INPUTS})
     return f"{shown}: grown from {growth.before} to {after} partitions; start the workers, then the producers"
