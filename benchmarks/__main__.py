@@ -1,6 +1,7 @@
 """`python -m benchmarks`: what Interlock costs on this machine. `--quick` only shows that every row is there.
 
-`--live` or `--files` runs one half: the live pipeline on a real broker, or everything else; `--counting` one table of it.
+`--live` or `--files` runs one half: the live pipeline on a real broker, or everything else; `--counting` and
+`--storing` one table of it, the latter with `--pending=50000000` predictions that wait for labels.
 """
 
 import os
@@ -12,10 +13,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks import counting, drifting, fitting, judging, live, live_more, memory, replaying, scoring
+from benchmarks import counting, drifting, fitting, judging, live, live_more, memory, replaying, scoring, storing
 from benchmarks.replaying import Speed
 from interlock.commands.broker import Broker
 from interlock.errors import Unreachable, UserError
+
+OPTIONS = {"--quick", "--live", "--files", "--counting", "--storing"}
 
 EVENTS, REPEATS = 300_000, 3
 MEMORY_EVENTS = 1_000_000
@@ -25,6 +28,9 @@ QUICK = 6_000, 1, 8_000, 1
 
 DRIFT, DRIFT_QUICK = (10_000, 5), (50, 2)
 """Slices of 20 streams, ticks."""
+
+STORED = 1_000_000
+"""Predictions that wait for their labels."""
 
 LIVE = live.Size(EVENTS, 5_000, 100, 5)
 LIVE_QUICK = live.Size(QUICK[0], 200, 10, 1, peers=False)
@@ -36,8 +42,16 @@ QUICKLY = ("--session-timeout", "6")
 
 def main(options: Collection[str]) -> None:
     """Print the machine and the tables."""
+    if unknown := {option for option in options if not option.startswith("--pending=")} - OPTIONS:
+        sys.exit(
+            __doc__ if "--help" in unknown else f"{', '.join(sorted(unknown))}: expected {', '.join(sorted(OPTIONS))}"
+        )
     quick = "--quick" in options
     print(f"{machine()}; load {os.getloadavg()[0]:.1f}")
+    if "--storing" in options:
+        pending = next((int(option.partition("=")[2]) for option in options if option.startswith("--pending=")), STORED)
+        print_storing(storing.rows(QUICK[0] if quick else pending, DRIFT_QUICK[0] if quick else DRIFT[0]))
+        return
     if "--counting" in options:
         print_counting(counting.rows(QUICK[0] if quick else EVENTS, 1 if quick else REPEATS))
         return
@@ -54,6 +68,7 @@ def print_files(events: int, repeats: int, memory_events: int, days: int) -> Non
         print_speeds(replaying.speeds(events, repeats, Path(folder)))
     print_scoring(scoring.costs(events, repeats))
     print_counting(counting.rows(events, repeats))
+    print_storing(storing.rows(min(events, STORED), (DRIFT_QUICK if days == QUICK[3] else DRIFT)[0]))
     print_judging(judging.month(days), days)
     print_drift(drifting.ticks(*(DRIFT_QUICK if days == QUICK[3] else DRIFT)))
     with TemporaryDirectory() as folder:
@@ -146,6 +161,13 @@ def print_counting(rows: Iterable[counting.Row]) -> None:
     for row in rows:
         bare = bare or row.rate
         print(f"{row.what:45}{row.rate:12,.0f}{row.rate / bare:9.4f}", flush=True)
+
+
+def print_storing(rows: Iterable[storing.Row]) -> None:
+    """Print what remembering predictions costs."""
+    print(f"\n{'predictions that wait for labels':65}")
+    for row in rows:
+        print(f"{row.what:65}{row.value:14,.{row.digits}f} {row.unit}", flush=True)
 
 
 def print_judging(judged: judging.Judged, days: int) -> None:

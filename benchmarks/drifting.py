@@ -40,18 +40,10 @@ class Ticks:
 
 def ticks(slices: int, repeats: int) -> Ticks:
     """Judge quiet traffic of so many slices of 20 features."""
-    rng = np.random.default_rng(0)
-    known = BINS - KNOWN
-    bins = tuple(Bins(f"features.f{f}", _labels(), (0, 0, *[1250] * known), True, 3e-4) for f in range(STREAMS))
-    policy = load_policy((POLICY % slices).encode(), "bench")
-    machine = DriftMachine(Context(policy, policy.slos[0], "claims", Learned({}, reference_id="r", drift=bins)))
+    rng, machine = np.random.default_rng(0), machine_of(slices)
     judged, said = [], []
     for pane in range(repeats):
-        counts = np.zeros((slices, 2 + STREAMS * BINS), np.int64)
-        counts[:, 0] = EVENTS
-        drawn = rng.multinomial(EVENTS, np.full(known, 1 / known), (slices, STREAMS))
-        counts[:, 2:].reshape(slices, STREAMS, BINS)[:, :, KNOWN:] = drawn
-        rows = {f'["t{i}"]': row for i, row in enumerate(counts)}
+        rows = quiet(rng, slices)
         start = time.perf_counter()
         machine.judge(pane, rows)
         middle = time.perf_counter()
@@ -60,6 +52,25 @@ def ticks(slices: int, repeats: int) -> Ticks:
         said.append(time.perf_counter() - middle)
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Ticks(slices, float(np.median(judged)), float(np.median(said)), resident, counting(100_000, repeats))
+
+
+def machine_of(slices: int) -> DriftMachine:
+    """Return a machine for so many slices of 20 features."""
+    bins = tuple(
+        Bins(f"features.f{f}", _labels(), (0, 0, *[1250] * (BINS - KNOWN)), True, 3e-4) for f in range(STREAMS)
+    )
+    policy = load_policy((POLICY % slices).encode(), "bench")
+    return DriftMachine(Context(policy, policy.slos[0], "claims", Learned({}, reference_id="r", drift=bins)))
+
+
+def quiet(rng: np.random.Generator, slices: int) -> dict[str, np.ndarray]:
+    """Return a pane's counts of traffic without drift, by slice."""
+    known = BINS - KNOWN
+    counts = np.zeros((slices, 2 + STREAMS * BINS), np.int64)
+    counts[:, 0] = EVENTS
+    drawn = rng.multinomial(EVENTS, np.full(known, 1 / known), (slices, STREAMS))
+    counts[:, 2:].reshape(slices, STREAMS, BINS)[:, :, KNOWN:] = drawn
+    return {f'["t{i}"]': row for i, row in enumerate(counts)}
 
 
 def counting(events: int, repeats: int) -> float:

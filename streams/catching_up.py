@@ -4,10 +4,10 @@ Offsets have gaps: markers of transactions, what these took back, what compactio
 of them, but not a gap at the very end of a partition: there a broker has nothing to answer with, for ever.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from interlock.streams.clients import reading
 
@@ -30,16 +30,37 @@ async def read_all(
         left = {place for place in places if ends[place] > begins[place]}
         for place in left if newest else ():
             consumer.seek(place, max(begins[place], ends[place] - (newest or 0)))
-        answers = Answers(consumer)
-        while left:
-            found = await consumer.getmany(*left, timeout_ms=200)
-            for records in found.values():
-                for record in records:
-                    yield record
-            positions = {place: await consumer.position(place) for place in left}
-            left = {place for place in left if positions[place] < ends[place]}
-            if answers.were_empty({place: positions[place] for place in left}, brought=bool(found)):
-                return
+        async for record in _up_to(consumer, {place: ends[place] for place in left}):
+            yield record
+
+
+async def read_at(
+    connect: Mapping[str, Any], topic: str, partition: int, offsets: Collection[int]
+) -> AsyncIterator[Any]:
+    """Yield the records at these offsets, as far as they are still there."""
+    if not offsets:
+        return
+    place = TopicPartition(topic, partition)
+    async with reading(connect) as consumer:
+        consumer.assign([place])
+        consumer.seek(place, min(offsets))
+        async for record in _up_to(consumer, {place: max(offsets) + 1}):
+            if record.offset in offsets:
+                yield record
+
+
+async def _up_to(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> AsyncIterator[Any]:
+    """Yield what comes until every partition has passed its end, or nothing more can come."""
+    left, answers = set(ends), Answers(consumer)
+    while left:
+        found = await consumer.getmany(*left, timeout_ms=200)
+        for records in found.values():
+            for record in records:
+                yield record
+        positions = {place: await consumer.position(place) for place in left}
+        left = {place for place in left if positions[place] < ends[place]}
+        if answers.were_empty({place: positions[place] for place in left}, brought=bool(found)):
+            return
 
 
 class Answers:

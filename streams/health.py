@@ -112,10 +112,15 @@ class Health:
         failing = worker.failing
         failures = worker.outbox.failures + worker.archive.failures
         yield GaugeMetricFamily(
-            "interlock_failing", "Whether Kafka takes no messages, or gives no policies.", failing is not None
+            "interlock_failing",
+            "Whether Kafka takes no messages or gives no policies, or --state-dir takes nothing more.",
+            failing is not None,
         )
         yield CounterMetricFamily("interlock_sent", "Messages acknowledged by Kafka.", worker.outbox.sent)
         yield CounterMetricFamily("interlock_send_failures", "Batches sent again.", failures)
+        yield CounterMetricFamily(
+            "interlock_store_spill_failures", "Writes that --state-dir refused.", worker.budget.failures
+        )
         yield CounterMetricFamily("interlock_checkpoints", "Checkpoints made durable.", worker.checkpoints)
         exceptions = CounterMetricFamily(
             "interlock_exceptions", "What may make live results differ from a replay's.", labels=["what"]
@@ -203,8 +208,7 @@ def _shard(shard: LiveShard) -> dict[str, Any]:
 def _pending(shard: LiveShard) -> dict[str, int]:
     """Return the predictions and outcomes that are remembered, and the outcomes whose prediction has not come."""
     join = shard.shard.join
-    told = sum(store.size for store in join.told.values())
-    return {"predictions": join.predictions.size, "outcomes": told, "waiting": join.waiting()}
+    return {**join.sizes(), "waiting": join.waiting()}
 
 
 def _judge(judge: LiveJudge) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from interlock.errors import UserError
 from interlock.protocol import INPUTS
@@ -52,8 +52,8 @@ class Held:
     writer: Writer
     saved: Mapping[str, int] | None = None
     saved_at: float = 0.0
+    saved_size: int = 0
     pause: float = 0.0
-    tidied: bool = False
     heard: dict[str, float] = field(default_factory=dict)
     """Per topic, when records last came (monotonic seconds)."""
     idle: set[str] = field(default_factory=set)
@@ -67,6 +67,20 @@ class Held:
     def moved(self) -> Mapping[str, int]:
         """A mark that changes when there is something new to save: signs of life are not."""
         return {"news": self.it.news} if isinstance(self.it, LiveJudge) else dict(self.it.positions)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all events that were ever remembered: it grows by what there is to save."""
+        return sum(store.remembered for store in self.it.shard.stores()) if isinstance(self.it, LiveShard) else 0
+
+    def state(self) -> Mapping[str, Any]:
+        """Return what is to be saved."""
+        return self.it.snapshot(blocks=True) if isinstance(self.it, LiveShard) else self.it.snapshot()
+
+    def close(self) -> None:
+        """Let go what is on disk."""
+        if isinstance(self.it, LiveShard):
+            self.it.close()
 
     def hear(self, topic: str) -> None:
         """Note that records of a topic came."""

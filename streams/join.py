@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from interlock.policies.model import Policy
 from interlock.streams import revisions
+from interlock.streams.admitting import Admitted, admit
 from interlock.streams.batch import Ids
-from interlock.streams.clock import BEGINNING, Times
+from interlock.streams.budget import Budget
+from interlock.streams.clock import Times
 from interlock.streams.revisions import Pairs
 from interlock.streams.store import Rows, Store
 
@@ -24,10 +26,7 @@ Payload = Mapping[str, NDArray[np.generic]]
 LABEL, REVIEW = FACTS = 1, 2
 """What an outcome can say, as the bits of a prediction's `met`."""
 
-MET = LABEL | REVIEW
-"""`met` of a row that waits for nothing more; true where there is one fact only."""
-
-PREDICTION = {"version": "i4", "p": "i8", "top": "u8", "marks": "u1", "level": "i1", "met": "u1"}
+PREDICTION = {"version": "i4", "p": "i8", "top": "u8", "marks": "u1", "level": "i1"}
 """What is remembered of a prediction besides its id and time: what its outcome will be counted by."""
 
 CLASSES = {"says": "i1", "said": "u8"}, {"means": "i1"}
@@ -36,7 +35,7 @@ CLASSES = {"says": "i1", "said": "u8"}, {"means": "i1"}
 NUMBERS = {"guess": "f8"}, {"truth": "f8"}
 """What is remembered of both beyond that, where numbers are judged."""
 
-SAYING = {"met": "?", "revision": "i4", "before": "i8"}
+SAYING = {"revision": "i4", "before": "i8"}
 
 TOLD = {LABEL: {"y": "i1", "label": "u8", **SAYING}, REVIEW: {"ood": "i1", "along": "?", **SAYING}}
 """What is remembered of each fact of an outcome: until its prediction comes, and for a correction of it.
@@ -45,18 +44,11 @@ TOLD = {LABEL: {"y": "i1", "label": "u8", **SAYING}, REVIEW: {"ood": "i1", "alon
 the revision whose place this one takes, 0 for none.
 """
 
-SWEEP = 1 << 16
-"""Rows by which a store may grow before it is swept; memory only, never results."""
+SAID = 1
+"""`met` of a fact that has met its prediction, or waits for it no more."""
 
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """Which of n events are counted: the `fresh`, and those that are `revised`, which correct one; the store rows of each."""
-
-    fresh: Mask
-    rows: Rows
-    revised: Mask
-    corrections: Rows
+AT_ONCE = 4096
+"""Outcomes that are looked at together, when those are sought whose wait has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +92,20 @@ class Kept:
 class Join:
     """The memory of one shard: predictions and outcomes by id."""
 
-    def __init__(self, policy: Policy, kept: Kept, *, joins: bool, patient: bool = False) -> None:
+    def __init__(
+        self, policy: Policy, kept: Kept, *, joins: bool, patient: bool = False, budget: Budget | None = None
+    ) -> None:
         """Start empty.
 
         A patient join never gives up on outcomes that are only not read yet: for drivers that read files.
         """
         self.joins, self.patient, self._needs = joins, patient, kept.facts
-        self.horizons = Horizons.of(policy, joins=joins)
+        self.horizons, self._lateness = Horizons.of(policy, joins=joins), policy.lateness
         made, said = CLASSES if kept.classes else ({}, {})
         guess, truth = NUMBERS if kept.numbers else ({}, {})
         by_series = {f"slice{place}": "i4" for place in kept.slices} | {f"stated{place}": "i8" for place in kept.stated}
-        self.predictions = Store(PREDICTION | made | guess | by_series)
-        self.told = {LABEL: Store(TOLD[LABEL] | said | truth), REVIEW: Store(TOLD[REVIEW])}
-        self._sweep = {"predictions": SWEEP, "outcomes": SWEEP}
+        self.predictions = Store(PREDICTION | made | guess | by_series, budget)
+        self.told = {LABEL: Store(TOLD[LABEL] | said | truth, budget), REVIEW: Store(TOLD[REVIEW], budget)}
 
     def admit_predictions(self, ids: Ids, times: Times) -> Admitted:
         """Enter predictions; repeats of a remembered id are not fresh."""
@@ -127,10 +120,12 @@ class Join:
     def meet_outcomes(self, fact: int, predictions: Rows) -> Pairs:
         """Match predictions just entered with a fact of outcomes that were waiting for them."""
         told = self.told[fact]
+        if not told.size:
+            return Pairs.first(predictions[:0], predictions[:0])
         found = told.find(*self._keys(self.predictions, predictions))
         predictions, found = predictions[found >= 0], found[found >= 0]
-        corrected = told["before"][found] > 0
-        waiting = ~told["met"][found] & ~corrected
+        corrected = told.take(found)["before"] > 0
+        waiting = (told.met(found) == 0) & ~corrected
         pairs = self._match(fact, predictions[waiting], found[waiting])
         if corrected.any():
             pairs = pairs.also(revisions.meet_chains(self, fact, predictions[corrected], found[corrected]))
@@ -141,10 +136,12 @@ class Join:
         told = self.told[fact]
         found = self.predictions.find(*self._keys(told, outcomes))
         outcomes, found = outcomes[found >= 0], found[found >= 0]
+        soon = told.take(outcomes)["e"] <= self.predictions.take(found)["e"] + self.horizons.join
         taken = self.has(fact, found)
         pairs = self._match(fact, found[~taken], outcomes[~taken])
-        late = np.setdiff1d(outcomes[self.has(fact, found)], pairs.outcome)
-        told["met"][late] = True
+        # A prediction that is too old has nothing, whether it is still there or not: memory decides no result.
+        late = np.setdiff1d(outcomes[soon & self.has(fact, found)], pairs.outcome)
+        told.mark(late, SAID)
         return pairs, late
 
     def correct(self, fact: int, outcomes: Rows) -> Pairs:
@@ -154,8 +151,7 @@ class Join:
 
     def has(self, fact: int, predictions: Rows) -> Mask:
         """Return which of these predictions have met this fact."""
-        met: NDArray[np.uint8] = self.predictions["met"][predictions]
-        has: Mask = (met & np.uint8(fact)) != 0
+        has: Mask = (self.predictions.met(predictions) & np.uint8(fact)) != 0
         return has
 
     def _match(self, fact: int, predictions: Rows, outcomes: Rows) -> Pairs:
@@ -169,129 +165,102 @@ class Join:
 
     def near(self, fact: int, predictions: Rows, outcomes: Rows) -> Mask:
         """Return which of these predictions and facts of their ids are close enough in time to match."""
-        made, said = self.predictions["e"][predictions], self.told[fact]["e"][outcomes]
+        made, said = self.predictions.take(predictions)["e"], self.told[fact].take(outcomes)["e"]
         close: Mask = (said <= made + self.horizons.join) & (made <= said + self.horizons.orphan)
         return close
 
     def meet(self, fact: int, predictions: Rows, outcomes: Rows) -> None:
         """Note that these have met."""
-        self.predictions["met"][predictions] |= np.uint8(fact)
-        self.told[fact]["met"][outcomes] = True
+        self.predictions.mark(predictions, fact)
+        self.told[fact].mark(outcomes, SAID)
 
     @staticmethod
     def _keys(store: Store, rows: Rows) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        return store["h1"][rows], store["h2"][rows]
+        records = store.take(rows)
+        return np.ascontiguousarray(records["h1"]), np.ascontiguousarray(records["h2"])
 
     def first(self, fact: int, rows: Rows) -> Mask:
         """Return which of these rows stand for their outcome where outcomes are counted: its label, else its review; none that correct."""
-        told = self.told[fact]
-        alone: Mask = told["before"][rows] == 0
-        return alone if fact == LABEL else alone & ~told["along"][rows]
+        told = self.told[fact].take(rows)
+        alone: Mask = told["before"] == 0
+        return alone if fact == LABEL else alone & ~told["along"]
 
     def orphans(self, before: int) -> NDArray[np.int64]:
         """Give up outcomes whose wait ended before this time; return the ends of their waits, int64[m] ms."""
-        given_up = []
-        for fact, told in self.told.items():
-            ends = told["e"] + self.horizons.orphan
-            lost = np.flatnonzero(~told["met"] & (ends < before))
-            told["met"][lost] = True
-            given_up.append(ends[lost[self.first(fact, lost)]])
+        return np.concatenate([self._lost(fact, before) for fact in FACTS])
+
+    def _lost(self, fact: int, before: int) -> NDArray[np.int64]:
+        told, given_up = self.told[fact], [np.zeros(0, np.int64)]
+        waiting = told.unmet()
+        for at in range(0, len(waiting), AT_ONCE):
+            rows = waiting[at : at + AT_ONCE]
+            ends = told.take(rows)["e"] + self.horizons.orphan
+            lost = ends < before
+            told.mark(rows[lost], SAID)
+            given_up.append(ends[lost][self.first(fact, rows[lost])])
+            if ends.max() - self._lateness >= before:
+                break  # effective time runs back by no more than that
         return np.concatenate(given_up)
 
     def waiting(self) -> int:
         """Count outcomes that have not met a prediction yet."""
-        return sum(self._counted(fact, ~told["met"]) for fact, told in self.told.items())
+        return sum(int(self.first(fact, told.unmet()).sum()) for fact, told in self.told.items())
 
-    def _counted(self, fact: int, rows: Mask) -> int:
-        return int(self.first(fact, np.flatnonzero(rows)).sum())
+    # -- state -------------------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the state as plain values and arrays."""
-        stores = {"predictions": self.predictions, "labels": self.told[LABEL], "reviews": self.told[REVIEW]}
-        return {name: store.snapshot() for name, store in stores.items()} | {"sweep": dict(self._sweep)}
+    def snapshot(self, *, blocks: bool = False) -> dict[str, Any]:
+        """Return the state as plain values and arrays; with `blocks` as in `Store`."""
+        return {name: store.snapshot(blocks=blocks) for name, store in self.stores().items()}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same plan's join."""
-        self.predictions.restore(saved["predictions"])
-        self.told[LABEL].restore(saved["labels"])
-        self.told[REVIEW].restore(saved["reviews"])
-        self._sweep = dict(saved["sweep"])
+        for name, store in self.stores().items():
+            store.restore(saved[name])
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many events are remembered of each side."""
+        return {"predictions": self.predictions.size, "outcomes": sum(told.size for told in self.told.values())}
+
+    def stores(self) -> dict[str, Store]:
+        """Return what is remembered of each side, by the names of the state."""
+        return {"predictions": self.predictions, "labels": self.told[LABEL], "reviews": self.told[REVIEW]}
+
+    # -- forgetting --------------------------------------------------------------------------------------------------
 
     def sweep(self, predictions: int, outcomes: int) -> int:
         """Forget what no watermark allows to match any more; return how many went unmatched too early.
 
         Those are past `join_ttl` by their own topic's watermark while the other topic has fallen silent.
         """
-        evicted = 0
-        if self.predictions.size > self._sweep["predictions"]:
-            evicted = self._sweep_predictions(predictions, outcomes)
-            self._sweep["predictions"] = 2 * self.predictions.size + SWEEP
-        if self._told() > self._sweep["outcomes"]:
-            evicted += sum(self._sweep_told(fact, outcomes) for fact in FACTS)
-            self._sweep["outcomes"] = 2 * self._told() + SWEEP
-        return evicted
-
-    def _told(self) -> int:
-        return sum(told.size for told in self.told.values())
+        evicted = self._sweep_predictions(predictions, outcomes)
+        return evicted + sum(self._sweep_told(fact, outcomes) for fact in FACTS)
 
     def _sweep_predictions(self, predictions: int, outcomes: int) -> int:
-        e, met = self.predictions["e"], self.predictions["met"]
-        keep = predictions <= e + self.horizons.predictions
-        open_ = outcomes <= e + self.horizons.join
-        if self.patient and self.joins:
-            keep |= (met != MET) & open_
-        early = ~keep & self._missing() & open_
-        self.predictions.keep(keep)
-        return int(early.sum()) if self.joins else 0
+        store, evicted = self.predictions, 0
+        while (block := store.oldest()) is not None and predictions > block.latest + self.horizons.predictions:
+            awaited = self.joins and outcomes <= block.latest + self.horizons.join
+            if awaited and self.patient:
+                break
+            if awaited:
+                rows = np.arange(block.start, block.stop)
+                evicted += int((self._missing(rows) & (outcomes <= store.take(rows)["e"] + self.horizons.join)).sum())
+            store.forget()
+        return evicted
 
-    def _missing(self) -> Mask:
+    def _missing(self, rows: Rows) -> Mask:
         """Return which predictions have met nothing, or lack a fact that would count: reviews do where they are due."""
-        met: NDArray[np.uint8] = self.predictions["met"]
-        marks: NDArray[np.uint8] = self.predictions["marks"]
+        met, marks = self.predictions.met(rows), self.predictions.take(rows)["marks"]
         lacks = np.uint8(self._needs) & ~met
         missing: Mask = (met == 0) | (lacks & LABEL != 0) | ((lacks & REVIEW != 0) & (marks != 0))
         return missing
 
     def _sweep_told(self, fact: int, outcomes: int) -> int:
-        told = self.told[fact]
-        soon = self.patient | (outcomes <= told["e"] + self.horizons.join)
-        keep = (outcomes <= told["e"] + self.horizons.outcomes) | (~told["met"] & soon)
-        lost = self._counted(fact, ~keep & ~told["met"])
-        revisions.renumber(told, keep)
-        told.keep(keep)
+        told, lost = self.told[fact], 0
+        while (block := told.oldest()) is not None and outcomes > block.latest + self.horizons.outcomes:
+            rows = np.arange(block.start, block.stop)
+            waiting = rows[told.met(rows) == 0]
+            if len(waiting) and (self.patient or outcomes <= block.latest + self.horizons.join):
+                break
+            lost += int(self.first(fact, waiting).sum())
+            told.forget()
         return lost
-
-
-def admit(store: Store, ids: Ids, times: Times, memory: int, *, revision: NDArray[np.int32] | None = None) -> Admitted:
-    """Enter events into a store that remembers ids for `memory` ms; facts, which have a `revision`, until they have met."""
-    rows = store.append({"h1": ids.h1, "h2": ids.h2, "e": times.effective})
-    if revision is not None:
-        store["revision"][rows] = revision
-    held = store.index(rows)
-    revised = np.zeros(len(rows), np.bool_)
-    for place in np.flatnonzero(_doubted(store, rows, held, times.watermark - memory)).tolist():
-        row, head = int(rows[place]), store.head(int(rows[place]))
-        if not _remembered(store, head, times.watermark[place] - memory):
-            store.replace(head, row)
-            held[place] = row
-        elif revision is not None and revision[place] > store["revision"][head]:
-            store.replace(head, row)
-            store["before"][row], revised[place] = head + 1, True
-    fresh = held == rows
-    gone = rows[~fresh & ~revised]
-    store["e"][gone] = BEGINNING // 2  # never indexed, waits for nothing, gone with the next sweep
-    store["met"][gone] = MET
-    return Admitted(fresh, rows[fresh], revised, rows[revised])
-
-
-def _doubted(store: Store, rows: Rows, held: Rows, since: NDArray[np.int64]) -> Mask:
-    """Return which events repeat an id, but one that may be forgotten, or in a higher revision."""
-    doubted: Mask = store["e"][held] < since
-    if "revision" in store:
-        doubted |= store["revision"][rows] > 0
-    doubted &= held != rows
-    return doubted
-
-
-def _remembered(store: Store, head: int, since: int) -> bool:
-    return bool(store["e"][head] >= since or ("revision" in store and not store["met"][head]))

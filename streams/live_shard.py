@@ -13,6 +13,7 @@ from interlock.protocol import INPUTS
 from interlock.records import dead_letter_line
 from interlock.streams import wire
 from interlock.streams.batch import DeadLetter, Message
+from interlock.streams.budget import Budget
 from interlock.streams.decode import sniff
 from interlock.streams.decode_dead import Bad, letter
 from interlock.streams.decode_events import Event, event_of
@@ -62,10 +63,10 @@ def _shown_as(told: DeadLetter, event: Event | None) -> DeadLetter:
 class LiveShard:
     """One source partition: state, and the offset of each topic up to which it is a function of the events."""
 
-    def __init__(self, number: int, setup: Setup) -> None:
-        """Start before the first event."""
-        self.number, self.setup = number, setup
-        self.shard = Shard(number, setup.plan, setup.scorer, patient=True)
+    def __init__(self, number: int, setup: Setup, budget: Budget | None = None) -> None:
+        """Start before the first event; `budget` as in `Store`."""
+        self.number, self.setup, self._budget = number, setup, budget
+        self.shard = Shard(number, setup.plan, setup.scorer, patient=True, budget=budget)
         self.positions = dict.fromkeys(INPUTS, 0)
         """Per topic, the offset that comes next."""
         self.appended = dict.fromkeys(INPUTS, 0)
@@ -85,8 +86,11 @@ class LiveShard:
         Raises:
             UserError: it has counted events of the time of one of them already.
         """
-        again = LiveShard(self.number, setup)
-        again.restore(self.snapshot())
+        again = LiveShard(self.number, setup, self._budget)
+        again.restore(self.snapshot(blocks=True))
+        for mine, before in zip(again.shard.stores(), self.shard.stores(), strict=False):  # reports may be new
+            mine.take_over(before)
+        self.close()
         return again
 
     def read(self, topic: str, messages: Sequence[Message]) -> list[Outgoing]:
@@ -109,11 +113,14 @@ class LiveShard:
         """Say whether outcomes may still come, so that predictions are kept for them however old they are."""
         self.shard.join.patient = patient
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the state and what it covers, as plain values and arrays."""
-        return {"positions": dict(self.positions), "appended": dict(self.appended), "shard": self.shard.snapshot()} | {
-            "changes": len(self.setup.changes)
+    def snapshot(self, *, blocks: bool = False) -> dict[str, Any]:
+        """Return the state and what it covers, as plain values and arrays; with `blocks` as in `Store`."""
+        covers = {
+            "positions": dict(self.positions),
+            "appended": dict(self.appended),
+            "changes": len(self.setup.changes),
         }
+        return covers | {"shard": self.shard.snapshot(blocks=blocks)}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same shard of the same setup."""
@@ -129,6 +136,11 @@ class LiveShard:
                 f"shard {self.number}: the policy from {when(change.since)} on came too late: events up to {when(come)} are "
                 "counted by the one before; start anew with another --group"
             )
+
+    def close(self) -> None:
+        """Let go what is on disk."""
+        for store in self.shard.stores():
+            store.close()
 
     def lag(self, ends: Mapping[str, int]) -> int:
         """Return how many records are still to be read, given the end offsets that are known."""

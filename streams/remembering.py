@@ -1,6 +1,7 @@
 """What the join remembers of predictions and of outcomes, and what it tells of both once they have met."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,78 +47,78 @@ def _facts(kinds: set[Kind]) -> int:
 
 def remember(join: Join, plan: Plan, chunk: Chunk, rows: Ints, slices: Mapping[int, Ints]) -> None:
     """Remember a chunk of predictions in these rows; `slices` are their slice codes per joined series, -1: not counted."""
-    store, scores = join.predictions, chunk.scores
-    store["version"][rows] = chunk.version
-    store["p"][rows] = chunk.p
-    store["top"][rows] = top_classes(chunk.batch.top, chunk.rows(), ~np.isnan(chunk.batch.score))
-    store["marks"][rows] = FLAGGED * scores.flagged + SELECTED * scores.selected
-    store["level"][rows] = scores.level
+    scores = chunk.scores
+    columns: dict[str, NDArray[Any]] = {
+        "version": chunk.version,
+        "p": chunk.p,
+        "top": top_classes(chunk.batch.top, chunk.rows(), ~np.isnan(chunk.batch.score)),
+        "marks": FLAGGED * scores.flagged + SELECTED * scores.selected,
+        "level": scores.level,
+    }
     if chunk.classes is not None:
-        store["says"][rows], store["said"][rows] = chunk.classes.positive, chunk.classes.name
+        columns |= {"says": chunk.classes.positive, "said": chunk.classes.name}
     if plan.regresses:
-        store["guess"][rows] = numbers(chunk.batch.columns.get("prediction"), chunk.rows())
+        columns["guess"] = numbers(chunk.batch.columns.get("prediction"), chunk.rows())
     for place in kept(plan).stated:
-        store[f"stated{place}"][rows] = stated(plan.series[place], chunk.batch.columns, chunk.p)
+        columns[f"stated{place}"] = stated(plan.series[place], chunk.batch.columns, chunk.p)
     for place, codes in slices.items():
-        store[f"slice{place}"][rows] = codes
+        columns[f"slice{place}"] = codes
+    join.predictions.fill(rows, columns)
 
 
 def remember_labels(join: Join, plan: Plan, batch: Outcomes, rows: Ints) -> None:
     """Remember the labels of outcomes in these rows."""
-    store, words = join.told[LABEL], plan.policy.labels.positive_values
-    store["y"][rows] = positives(batch.label, words)
-    store["label"][rows] = class_hashes(batch.label)
+    words = plan.policy.labels.positive_values
+    columns: dict[str, NDArray[Any]] = {"y": positives(batch.label, words), "label": class_hashes(batch.label)}
     if plan.classifies:
-        store["means"][rows] = signs_of(batch.label, words)
+        columns["means"] = signs_of(batch.label, words)
     if plan.regresses:
-        store["truth"][rows] = numbers(batch.label, batch.rows())
+        columns["truth"] = numbers(batch.label, batch.rows())
+    join.told[LABEL].fill(rows, columns)
 
 
 def remember_reviews(join: Join, batch: Outcomes, rows: Ints, along: NDArray[np.bool_]) -> None:
     """Remember the reviews of outcomes in these rows; `along` bool[n]: their label counts too."""
-    store = join.told[REVIEW]
-    store["ood"][rows], store["along"][rows] = batch.confirmed_ood, along
+    join.told[REVIEW].fill(rows, {"ood": batch.confirmed_ood, "along": along})
 
 
 def slices_of(join: Join, plan: Plan, pairs: Pairs) -> dict[int, Ints]:
     """Return the slice code of each pair's prediction per joined series."""
-    return {place: join.predictions[f"slice{place}"][pairs.prediction].astype(np.int64) for place in kept(plan).slices}
+    made = join.predictions.take(pairs.prediction)
+    return {place: made[f"slice{place}"].astype(np.int64) for place in kept(plan).slices}
 
 
 def reviewed(join: Join, plan: Plan, pairs: Pairs) -> Reviewed:
     """Return what m pairs of predictions and reviews tell."""
-    p, o = pairs.prediction, pairs.outcome
-    made, said = join.predictions, join.told[REVIEW]
-    marks = made["marks"][p]
+    made, said = join.predictions.take(pairs.prediction), join.told[REVIEW].take(pairs.outcome)
     return Reviewed(
-        np.maximum(made["e"][p], said["e"][o]) // plan.tick,
-        made["e"][p] // plan.tick,
-        made["version"][p].astype(np.int64),
-        join.first(REVIEW, o),
-        said["ood"][o] == 1,
-        (marks & FLAGGED) != 0,
-        (marks & SELECTED) != 0,
-        made["level"][p],
+        np.maximum(made["e"], said["e"]) // plan.tick,
+        made["e"] // plan.tick,
+        made["version"].astype(np.int64),
+        join.first(REVIEW, pairs.outcome),
+        said["ood"] == 1,
+        (made["marks"] & FLAGGED) != 0,
+        (made["marks"] & SELECTED) != 0,
+        made["level"],
     )
 
 
 def labelled(join: Join, plan: Plan, pairs: Pairs) -> Labelled:
     """Return what m pairs of predictions and labels tell."""
-    p, o = pairs.prediction, pairs.outcome
-    made, said = join.predictions, join.told[LABEL]
-    top, label = made["top"][p], said["label"][o]
+    made, said = join.predictions.take(pairs.prediction), join.told[LABEL].take(pairs.outcome)
+    top, label = made["top"], said["label"]
     needs = kept(plan)
     return Labelled(
-        np.maximum(made["e"][p], said["e"][o]) // plan.tick,
-        made["e"][p] // plan.tick,
-        made["version"][p].astype(np.int64),
-        join.first(LABEL, o),
-        made["p"][p],
-        np.where((top == NO_CLASS) | (label == NO_CLASS), said["y"][o], top == label).astype(np.int8),
-        Classes(made["says"][p], made["said"][p]) if needs.classes else NOWHERE,
-        Classes(said["means"][o] if needs.classes else NOWHERE.positive, label),
-        made["guess"][p] if needs.numbers else NONE,
-        said["truth"][o] if needs.numbers else NONE,
-        {place: made[f"stated{place}"][p] for place in needs.stated},
+        np.maximum(made["e"], said["e"]) // plan.tick,
+        made["e"] // plan.tick,
+        made["version"].astype(np.int64),
+        join.first(LABEL, pairs.outcome),
+        np.ascontiguousarray(made["p"]),
+        np.where((top == NO_CLASS) | (label == NO_CLASS), said["y"], top == label).astype(np.int8),
+        Classes(made["says"], made["said"]) if needs.classes else NOWHERE,
+        Classes(said["means"] if needs.classes else NOWHERE.positive, label),
+        made["guess"] if needs.numbers else NONE,
+        said["truth"] if needs.numbers else NONE,
+        {place: made[f"stated{place}"] for place in needs.stated},
         top != NO_CLASS,
     )

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from interlock.policies.expressions import TRUE
 from interlock.policies.expressions import UNDECIDED as UNKNOWN
 from interlock.policies.plan import HIT, UNDECIDED, Kind, Plan, Series
+from interlock.streams.admitting import admit
 from interlock.streams.batch import AbuseReports, Ids
+from interlock.streams.budget import Budget
 from interlock.streams.clock import Times
-from interlock.streams.join import SWEEP, admit
 from interlock.streams.names import Names, slice_codes
 from interlock.streams.store import Store
 from interlock.streams.tally import NO_COHORT, Ints, OpenCounts, tabulate
@@ -25,21 +26,19 @@ FIRST_SLICE = 1 << 10
 class Reports:
     """The reported events of one shard, so that a second report of an event is known to be one."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, budget: Budget | None = None) -> None:
         """Start empty; an event is remembered for as long as its label may come."""
         self._memory = max(plan.policy.dedup_ttl, plan.policy.labels.join_ttl)
-        self._store = Store({"met": "?"})
-        self._sweep = SWEEP
+        self.store = Store({}, budget)
 
     def fresh(self, ids: Ids, times: Times) -> Mask:
         """Return which reports are the first of their event, bool[n]."""
-        return admit(self._store, ids, times, self._memory).fresh
+        return admit(self.store, ids, times, self._memory).fresh
 
     def forget(self, watermark: int) -> None:
         """Forget events that were reported too long ago to be remembered."""
-        if self._store.size > self._sweep:
-            self._store.keep(watermark <= self._store["e"] + self._memory)
-            self._sweep = 2 * self._store.size + SWEEP
+        while (block := self.store.oldest()) is not None and watermark > block.latest + self._memory:
+            self.store.forget()
 
     def count(self, plan: Plan, batch: AbuseReports, keys: tuple[Ints, Ints], at: tuple[Names, OpenCounts]) -> None:
         """Count fresh reports; `keys` are their panes and codes of models, int64[n] each."""
@@ -54,14 +53,13 @@ class Reports:
                     (pane, model, piece), sums = tabulate([keys[0][rows], keys[1][rows], pieces[rows]])
                     into.add((pane, NO_COHORT, place, model, piece, cell), sums[0])
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the state as plain values and arrays."""
-        return {"store": self._store.snapshot(), "sweep": self._sweep}
+    def snapshot(self, *, blocks: bool = False) -> dict[str, Any]:
+        """Return the state as plain values and arrays; with `blocks` as in `Store`."""
+        return {"store": self.store.snapshot(blocks=blocks)}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same plan."""
-        self._store.restore(saved["store"])
-        self._sweep = saved["sweep"]
+        self.store.restore(saved["store"])
 
 
 def _where(series: Series, batch: AbuseReports) -> NDArray[np.int8]:

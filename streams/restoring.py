@@ -1,7 +1,7 @@
 """Shards and judges as they were: read from `checkpoints` when a worker is assigned their partitions (STREAM.md §4)."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from aiokafka import TopicPartition
 from msgspec import DecodeError
@@ -9,8 +9,10 @@ from msgspec import DecodeError
 from interlock.errors import UserError
 from interlock.partitions import partition_of
 from interlock.protocol import read_control
-from interlock.streams.catching_up import read_all
-from interlock.streams.checkpoints import TOPIC, Found, Owner, Writer
+from interlock.streams.blocks import Name
+from interlock.streams.budget import Budget
+from interlock.streams.catching_up import read_all, read_at
+from interlock.streams.checkpoints import TOPIC, Found, Owner, Saved, Writer
 from interlock.streams.clients import Clients, reading
 from interlock.streams.held import Held, Key, Place, reader
 from interlock.streams.live import Setup
@@ -23,8 +25,9 @@ log = logging.getLogger("interlock.worker")
 class Restorer:
     """Reads states, and where topics begin."""
 
-    def __init__(self, setup: Setup, clients: Clients) -> None:
+    def __init__(self, setup: Setup, clients: Clients, budget: Budget) -> None:
         """Keep what all reads share."""
+        self._budget = budget
         self.setup, self._connect, self._prefix = setup, clients.consumer, clients.prefix
 
     async def restore(self, missing: Sequence[Key], generation: int) -> dict[Key, Held]:
@@ -34,12 +37,12 @@ class Restorer:
         found = Found()
         homes = sorted({self._home(key) for key in missing})
         async for record in read_all(self._connect, self._prefix + TOPIC, homes):
-            found.put(record.key, record.value)
+            found.put(record.key, record.value, record.offset)
         return {key: await self._restored(key, found, generation) for key in missing}
 
-    def writer(self, key: Key, generation: int, older: list[bytes]) -> Writer:
-        """Return what writes the states of a shard or judge; `older` are the keys that it supersedes."""
-        return Writer(Owner(self.setup.run, *key), generation, self._home(key), older)
+    def writer(self, key: Key, generation: int, older: list[bytes], named: Collection[Name]) -> Writer:
+        """Return what writes the states of a shard or judge; `older` are the keys that it supersedes, `named` its blocks."""
+        return Writer(Owner(self.setup.run, *key), generation, self._home(key), older, named)
 
     def _home(self, key: Key) -> int:
         """Return the partition of `checkpoints` that holds a state."""
@@ -50,16 +53,37 @@ class Restorer:
             log.warning("%s %d: %d states of another policy or reference are left alone", *key, len(others))
         owner = Owner(self.setup.run, *key)
         saved = found.furthest(owner)
-        it = LiveShard(key.number, self.setup) if key.kind == "shard" else LiveJudge(key.number, self.setup)
-        held = Held(it, self.writer(key, generation, found.older(owner, generation)))
+        named = {block.name for some in saved.blocks.values() for block in some if block.name} if saved else set()
+        older = found.older(owner, generation, named)
+        it = LiveJudge(key.number, self.setup) if key.kind == "judge" else self._shard(key.number)
+        held = Held(it, self.writer(key, generation, older, named))
         if saved is not None:
             held.writer.spare(saved.place)
             it.restore(saved.state)
-            held.saved = dict(held.moved)
+            await self._fill(key, saved)
+            held.saved, held.saved_size = dict(held.moved), held.size
         if isinstance(it, LiveJudge):
             await self._learn(it)
         log.info("%s %d %s", *key, "starts anew" if saved is None else f"goes on from {held.positions}")
         return held
+
+    def _shard(self, number: int) -> LiveShard:
+        return LiveShard(number, self.setup, self._budget)
+
+    async def _fill(self, key: Key, saved: Saved) -> None:
+        """Read the blocks of a state back into it.
+
+        Raises:
+            OSError: one went away meanwhile: another owner has written a newer state.
+        """
+        seen = set()
+        async for record in read_at(self._connect, self._prefix + TOPIC, self._home(key), saved.blocks.keys()):
+            seen.add(record.offset)
+            for block in saved.blocks[record.offset]:
+                if block.take is not None:
+                    block.take(block, record.value)
+        if len(seen) < len(saved.blocks):
+            raise OSError(f"blocks of {key.kind} {key.number} went away while they were read")
 
     async def _learn(self, judge: LiveJudge) -> None:
         """Let a judge know what stands on `control`."""

@@ -78,7 +78,7 @@ def _corrected(memory: Memory, fact: int, prediction: int, outcome: int) -> Iter
     told, p = memory.told[fact], np.array([prediction])
     if not memory.near(fact, p, np.array([outcome]))[0]:
         return
-    older = (one for one in chain(told, outcome) if one != outcome and told["met"][one])
+    older = (one for one in chain(told, outcome) if one != outcome and _has_met(told, one))
     instead = next((one for one in older if memory.near(fact, p, np.array([one]))[0]), -1)
     if instead < 0 and memory.has(fact, p)[0]:
         return  # of an outcome that is no longer remembered
@@ -97,22 +97,18 @@ def _waited(memory: Memory, fact: int, prediction: int, head: int) -> Iterator[t
     told, p, instead = memory.told[fact], np.array([prediction]), -1
     for outcome in reversed(list(chain(told, head))):
         row = np.array([outcome])
-        if not told["met"][outcome] and memory.near(fact, p, row)[0]:
+        if not _has_met(told, outcome) and memory.near(fact, p, row)[0]:
             memory.meet(fact, p, row)
             yield prediction, outcome, instead
             instead = outcome
 
 
 def chain(told: Store, row: int) -> Iterator[int]:
-    """Yield a fact and those whose place it took, newest first."""
-    while row >= 0:
+    """Yield a fact and those whose place it took, newest first, as far as they are remembered."""
+    while row >= told.first:
         yield row
-        row = int(told["before"][row]) - 1
+        row = int(told.take(np.array([row]))["before"][0]) - 1
 
 
-def renumber(told: Store, keep: Mask) -> None:
-    """Let chains lead to the numbers that rows have once only these are kept."""
-    before, place = told["before"], np.cumsum(keep)
-    linked = np.flatnonzero(before)
-    earlier = before[linked] - 1
-    before[linked] = np.where(keep[earlier], place[earlier], 0)
+def _has_met(told: Store, row: int) -> bool:
+    return bool(told.met(np.array([row]))[0])

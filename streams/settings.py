@@ -63,6 +63,16 @@ class Settings(Part):
     checkpoint_every: Seconds = Field(
         1.0, description="Worker: seconds between checkpoints, which a kill makes it read again."
     )
+    checkpoint_bytes: Annotated[int, Field(ge=1)] = Field(
+        16 << 20, description="Worker: bytes of new events after which a checkpoint is due before its time."
+    )
+    state_dir: Text | None = Field(
+        None,
+        description="Worker: a folder of its own, on a local disk, for pending events that `memory` has no room for.",
+    )
+    memory: Annotated[int, Field(ge=1)] = Field(
+        512, description="Worker: MiB of pending events in memory, where there is a `state_dir`; indexes come on top."
+    )
     idle_after: Seconds = Field(
         60.0, description="Worker: seconds of silence after which a source partition is waited for no longer."
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from interlock.policies.causes import NOWHERE
 from interlock.policies.plan import ORPHANS, Plan
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions
+from interlock.streams.budget import Budget
 from interlock.streams.classes import Classes, predicted
 from interlock.streams.clock import BEGINNING, Clock, Times
 from interlock.streams.counting import Chunk, Counted, probabilities
@@ -26,6 +27,7 @@ from interlock.streams.remembering import kept, remember
 from interlock.streams.reporting import FIRST_SLICE, Reports
 from interlock.streams.scoring import Scorer
 from interlock.streams.segments import Segment, Segments
+from interlock.streams.store import Store
 from interlock.streams.tally import CHAINS, NO_COHORT, CodeTables, Ints, OpenCounts, TallyRecord, local_record, tabulate
 
 TOPICS = ("predictions", "outcomes", "abuse")
@@ -68,18 +70,20 @@ class Output:
 class Shard:
     """Joins, scores and counts what one source partition brings; decodes nothing and judges nothing."""
 
-    def __init__(self, number: int, plan: Plan, scorer: Scorer, *, patient: bool = False) -> None:
-        """Start before the first event; `patient` as in `Join`."""
+    def __init__(
+        self, number: int, plan: Plan, scorer: Scorer, *, patient: bool = False, budget: Budget | None = None
+    ) -> None:
+        """Start before the first event; `patient` and `budget` as in `Join`."""
         self.number, self.plan = number, plan
         self.clocks = {topic: Clock(plan.policy.lateness) for topic in TOPICS}
         self._kept = kept(plan)
-        self.join = Join(plan.policy, self._kept, joins=plan.joins, patient=patient)
+        self.join = Join(plan.policy, self._kept, joins=plan.joins, patient=patient, budget=budget)
         self.open = {chain: OpenCounts() for chain in CHAINS}
         self.through: dict[str, int] = {}
         self.versions: dict[tuple[str, str], int] = {}
         self.names, self.categories = Names(), Names(MOST_CATEGORIES)
         self.counters: Counters[str] = Counters()
-        self._reports = Reports(plan) if plan.reported else None
+        self._reports = Reports(plan, budget) if plan.reported else None
         self._segments = Segments(plan, scorer, self.names)
 
     # -- intake ------------------------------------------------------------------------------------------------------
@@ -143,11 +147,11 @@ class Shard:
 
     # -- state -------------------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the state after what was taken in so far, as plain values and arrays."""
+    def snapshot(self, *, blocks: bool = False) -> dict[str, Any]:
+        """Return the state after what was taken in so far, as plain values and arrays; with `blocks` as in `Store`."""
         return {
             "clocks": {topic: (clock.latest, clock.ended) for topic, clock in self.clocks.items()},
-            "join": self.join.snapshot(),
+            "join": self.join.snapshot(blocks=blocks),
             "open": {chain: opened.snapshot() for chain, opened in self.open.items()},
             "through": dict(self.through),
             "versions": list(self.versions),
@@ -155,7 +159,7 @@ class Shard:
             "categories": self.categories.snapshot(),
             "counters": dict(self.counters),
             "rivers": sum(len(segment.counter.rivers) for segment in self._segments.all),
-            "reports": None if self._reports is None else self._reports.snapshot(),
+            "reports": None if self._reports is None else self._reports.snapshot(blocks=blocks),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -173,6 +177,10 @@ class Shard:
             self.counters["river_restarted"] += saved["rivers"]
         if self._reports is not None:
             self._reports.restore(saved["reports"])
+
+    def stores(self) -> list[Store]:
+        """Return all that remembers events."""
+        return [*self.join.stores().values(), *([] if self._reports is None else [self._reports.store])]
 
     # -- counting ----------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from interlock.policies.changes import when
 from interlock.protocol import CONTENT_TYPE
 from interlock.streams import wire
 from interlock.streams.batch import Message
+from interlock.streams.budget import Budget
 from interlock.streams.clients import Clients
 from interlock.streams.commands import Refusal
 from interlock.streams.held import Held, Key, Place, reader, readers
@@ -37,26 +38,30 @@ log = logging.getLogger("interlock.worker")
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds between checkpoints, until a silent source is idle, for a revocation, until standing still ends it (0: never)."""
+    """Seconds between checkpoints, until a silent source is idle, for a revocation, until standing still ends it (0: never).
+
+    `size`: bytes of new events after which a checkpoint is due before its time.
+    """
 
     checkpoint: float = 1.0
     idle: float = 60.0
     revoke: float = 5.0
     stall: float = 60.0
+    size: int = 16 << 20
 
 
 class Worker:
     """Shards and judges by their key, and the two queues to Kafka: what they say, and what they are."""
 
-    def __init__(self, setup: Setup, clients: Clients, pace: Pace = Pace()) -> None:
-        """Own nothing yet."""
-        self.setup, self.clients, self.pace = setup, clients, pace
+    def __init__(self, setup: Setup, clients: Clients, pace: Pace = Pace(), budget: Budget | None = None) -> None:
+        """Own nothing yet; `budget` as in `Store`."""
+        self.setup, self.clients, self.pace, self.budget = setup, clients, pace, budget or Budget()
         self.held: dict[Key, Held] = {}
         self.outbox, self.archive = Outbox(clients), Outbox(clients)
         self.generation = -1
         self.checkpoints = 0
         self.ends: Ends = lambda _: None
-        self._restorer = Restorer(setup, clients)
+        self._restorer = Restorer(setup, clients, self.budget)
         self._signs = Signs(setup, pace.idle, self.lag)
         self._saving = asyncio.Lock()
         self.follower: Follower | None = None
@@ -87,8 +92,9 @@ class Worker:
 
     @property
     def failing(self) -> str | None:
-        """What keeps it from going on, at the moment: a broker that does not take what it says, or gives no policies."""
-        return self.outbox.failing or self.archive.failing or (self.follower.failing if self.follower else None)
+        """What keeps it from going on, at the moment: Kafka takes nothing or gives no policies, a disk takes nothing."""
+        policies = None if self.follower is None else self.follower.failing
+        return self.outbox.failing or self.archive.failing or policies or self.budget.failing
 
     # -- policies ----------------------------------------------------------------------------------------------------
 
@@ -125,7 +131,8 @@ class Worker:
     def keep(self, places: Iterable[Place]) -> None:
         """Let go what none of these places belongs to: others own it now."""
         ours = {reader(place) for place in places if place.topic != "commands"}  # which no shard reads
-        self.held = {key: held for key, held in self.held.items() if key in ours}
+        for key in self.held.keys() - ours:
+            self.held.pop(key).close()
 
     async def assigned(self, places: Iterable[Place], generation: int) -> dict[Place, int]:
         """Own exactly these places from now on; return the offset at which to read each of them.
@@ -138,7 +145,11 @@ class Worker:
         self.generation = generation
         self.keep(wanted)
         for key, held in self.held.items():  # a state is a function of its positions: it goes on from them
-            held.writer, held.tidied = self._restorer.writer(key, generation, held.writer.written()), False
+            held.writer, last = (
+                self._restorer.writer(key, generation, held.writer.written(), held.writer.named),
+                held.writer,
+            )
+            held.writer.after(last)
         found = await self._restorer.restore([key for key in keys if key not in self.held], generation)
         self.held |= found
         for held in found.values():
@@ -214,25 +225,26 @@ class Worker:
     # -- time --------------------------------------------------------------------------------------------------------
 
     async def save_due(self) -> None:
-        """Checkpoint whatever has moved and is due; large states come round less often."""
+        """Checkpoint whatever has moved and is due, by time or by size; large states come round less often."""
         for held in list(self.held.values()):
-            if time.monotonic() - held.saved_at >= max(self.pace.checkpoint, held.pause):
+            since, grown = time.monotonic() - held.saved_at, held.size - held.saved_size
+            if since >= held.pause and (since >= self.pace.checkpoint or grown >= self.pace.size):
                 await self._save(held)
 
     async def _save(self, held: Held) -> None:
         async with self._saving:
-            moved, began = held.moved, time.monotonic()
+            moved, size, began = held.moved, held.size, time.monotonic()
             if moved == held.saved:
                 return
-            state = held.writer.write(held.it.snapshot())
+            writer = held.writer
+            state = writer.write(held.state())
             await self.outbox.settled(self.outbox.taken)  # nothing is forgotten before what it produced is durable
             await self.archive.settled(self.archive.put(state))
-            held.saved, held.saved_at = moved, time.monotonic()
+            held.saved, held.saved_size, held.saved_at = moved, size, time.monotonic()
             held.pause = 10 * (held.saved_at - began)
             self.checkpoints += 1
-            if not held.tidied:
-                held.tidied = True
-                self.archive.put(held.writer.superseded())
+            if writer is held.writer:  # else a newer epoch has begun, and nothing of it is durable yet
+                self.archive.put(writer.superseded())
 
     def tell(self) -> None:
         """Send all that goes by the wall clock."""

@@ -1,4 +1,4 @@
-"""The small rooms of the core against their slow, obvious versions: clock, store, tables of counts, chains, state as bytes."""
+"""The small rooms of the core against their slow, obvious versions: clock, tables of counts, chains, state as bytes."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from interlock.streams import checkpoint
 from interlock.streams.chains import ChainState
 from interlock.streams.clock import BEGINNING, Clock
 from interlock.streams.names import OVERFLOW, Names
-from interlock.streams.store import Store
 from interlock.streams.tally import COHORT, COUNT, EXEMPLARS, PANE, OpenCounts, TallyRecord, fewest, tabulate
 from tests.tallying import filled
 
@@ -36,56 +35,6 @@ def test_effective_time_is_decided_event_by_event(times: list[int], lateness: in
         assert found.late[row] == (t < watermark)
         latest = t if latest is None else max(latest, t)
     assert clock.watermark == (latest or 0) - lateness
-
-
-@given(chunks=st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=8), forget=st.integers(0, 240))
-def test_a_store_finds_what_a_dict_would(chunks: list[list[int]], forget: int) -> None:
-    """Keys collide in their lower bits on purpose; rows are forgotten in the middle."""
-    store = Store({"v": np.int32})
-    known: dict[int, int] = {}
-    for chunk in chunks:
-        h1 = np.array([key << 57 for key in chunk], np.uint64)
-        rows = store.append({"h1": h1, "h2": np.array(chunk, np.uint64), "e": np.arange(len(chunk))})
-        held = store.index(rows)
-        store["v"][rows] = rows
-        for key, row, found in zip(chunk, rows.tolist(), held.tolist(), strict=True):
-            assert found == known.setdefault(key, row)
-    names = store["v"].copy()
-    store.keep(store["v"] >= forget)
-    known = {key: row for key, row in known.items() if row >= forget}
-    keys = np.arange(41, dtype=np.uint64)
-
-    found = store.find(keys << np.uint64(57), keys)
-
-    for key in range(41):
-        assert (found[key] >= 0) == (key in known)
-        if found[key] >= 0:
-            assert store["v"][found[key]] == names[known[key]]
-
-
-def test_a_store_grows_past_its_first_size_and_survives_a_snapshot() -> None:
-    rng = np.random.default_rng(0)
-    h = rng.integers(0, 1 << 63, (2, 20_000), dtype=np.uint64)
-    store = Store({"v": np.int32})
-    for part in np.array_split(np.arange(20_000), 7):
-        store.index(store.append({"h1": h[0][part], "h2": h[1][part], "e": part, "v": part}))
-    again = Store({"v": np.int32})
-    again.restore(checkpoint.decode(checkpoint.encode(store.snapshot())))
-
-    for one in (store, again):
-        found = one.find(h[0], h[1])
-        assert (one["v"][found] == np.arange(20_000)).all()
-        assert (one.find(h[1], h[0]) == -1).all()
-
-
-def test_the_same_first_lane_is_another_id() -> None:
-    """64 bits may collide, or be made to; 128 decide."""
-    store = Store({})
-    rows = store.append(
-        {"h1": np.array([5, 5], np.uint64), "h2": np.array([1, 2], np.uint64), "e": np.zeros(2, np.int64)}
-    )
-
-    assert store.index(rows).tolist() == [0, 1]
 
 
 @given(

@@ -4,8 +4,10 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
@@ -28,7 +30,8 @@ CLEANED = {
 }
 """Segments so short that the cleaner comes to all of them."""
 
-PADDED = {"padding": bytes(1_200_000)}
+NOISE = np.random.default_rng(0).bytes(1_200_001)
+PADDED = {"padding": NOISE[:-1]}
 """What makes a state three pieces long."""
 
 
@@ -79,12 +82,14 @@ def went_on(worker: Running) -> list[str]:
     return re.findall(r"(?:shard|judge) 0 (.*)", worker.said())
 
 
-def test_a_zombies_late_checkpoint_changes_nothing_after_compaction(story: Story, kafka: Broker) -> None:
-    prefix = "zombie."
+def test_a_zombies_late_checkpoint_changes_nothing_after_compaction(
+    story: Story, kafka: Broker, tmp_path: Path
+) -> None:
+    prefix, spilling = "zombie.", (*QUICK, "--state-dir", str(tmp_path), "--memory", "1")
     topics(kafka.bootstrap, prefix)
     states, code = [], -1
     for start, end in ((0, 0.3), (0.3, 0.6)):
-        with Running(story.policy, kafka.bootstrap, prefix, QUICK) as worker:
+        with Running(story.policy, kafka.bootstrap, prefix, spilling) as worker:
             send(kafka.bootstrap, prefix, story.part(start, end))
             until(lambda: lag(worker) == 0 and judged([worker]), "all to be read")
             run = worker.status()["run"]
@@ -99,7 +104,7 @@ def test_a_zombies_late_checkpoint_changes_nothing_after_compaction(story: Story
         write(kafka, prefix, zombie.write(one.state) + zombie.write(one.state) + zombie.superseded())
     clean(kafka, prefix)
     forget(kafka, prefix, new)
-    with Running(story.policy, kafka.bootstrap, prefix, QUICK) as worker:
+    with Running(story.policy, kafka.bootstrap, prefix, spilling) as worker:
         send(kafka.bootstrap, prefix, story.part(0.6, 1))
         end = until_judged([worker], story.end())
 
@@ -119,7 +124,7 @@ def spoiled(owner: Owner, one: Saved) -> list[Outgoing]:
     epoch, state = one.place.epoch + 1, further(one.state)
     torn, damaged = pieces(owner, Place(epoch, 0), state, 0), pieces(owner, Place(epoch, 1), state, 0)
     mixed, other = (
-        pieces(owner, Place(epoch + 1, 0), state | {"padding": bytes(n)}, 0) for n in (1_200_000, 1_200_001)
+        pieces(owner, Place(epoch + 1, 0), state | {"padding": NOISE[:n]}, 0) for n in (1_200_000, 1_200_001)
     )
     flipped = damaged[1]._replace(value=(damaged[1].value or b"")[:-9] + b"x" * 9)
     older = Place(one.place.epoch, 1 - one.place.slot)

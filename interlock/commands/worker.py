@@ -25,6 +25,16 @@ def worker(  # noqa: PLR0913, PLR0917 - the options of a command
         str | None, typer.Option(metavar="HOST:PORT", help="Where /health and /metrics are; port 0: any free one.")
     ] = None,
     checkpoint_every: Annotated[float | None, typer.Option(metavar="SECONDS", help="Between checkpoints.")] = None,
+    checkpoint_bytes: Annotated[
+        int | None, typer.Option(metavar="BYTES", help="New events after which a checkpoint is due before its time.")
+    ] = None,
+    state_dir: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Where pending events go that --memory has no room for; a worker's own."),
+    ] = None,
+    memory: Annotated[
+        int | None, typer.Option(metavar="MIB", help="Pending events in memory, with --state-dir; indexes on top.")
+    ] = None,
     idle_after: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Silence that makes a source idle.")
     ] = None,
@@ -56,6 +66,7 @@ def worker(  # noqa: PLR0913, PLR0917 - the options of a command
     flags = {
         "bootstrap": bootstrap, "prefix": prefix, "group": group, "listen": listen, "idle_after": idle_after,
         "checkpoint_every": checkpoint_every, "session_timeout": session_timeout, "stall_after": stall_after,
+        "checkpoint_bytes": checkpoint_bytes, "state_dir": state_dir, "memory": memory,
         "allow_create_time": allow_create_time, "accept_unsigned_commands": accept_unsigned_commands,
     }  # fmt: skip
     told = settings_for(Told(flags, sets, settings), show=show_settings)

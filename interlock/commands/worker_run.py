@@ -17,6 +17,7 @@ from interlock.commands.listen import host_and_port
 from interlock.errors import FindingError, Unreachable, UserError
 from interlock.reaching import consumer, settings_of
 from interlock.streams.app import Group, run
+from interlock.streams.budget import Budget
 from interlock.streams.clients import Clients
 from interlock.streams.commands import PolicyRecord
 from interlock.streams.health import Health
@@ -24,6 +25,7 @@ from interlock.streams.lineage import Follower, Lineage, begin
 from interlock.streams.live import Layout, Setup
 from interlock.streams.preflight import check_rights
 from interlock.streams.settings import Settings
+from interlock.streams.spill import Spill
 from interlock.streams.topics import STAMPS
 from interlock.streams.topics import Layout as Topics
 from interlock.streams.topics_admin import partitions_of, verify
@@ -107,9 +109,13 @@ async def _serve(setup: Setup, lineage: Lineage, settings: Settings, listen: tup
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    pace = Pace(settings.checkpoint_every, settings.idle_after, stall=settings.stall_after)
+    pace = Pace(
+        settings.checkpoint_every, settings.idle_after, stall=settings.stall_after, size=settings.checkpoint_bytes
+    )
     clients = Clients(settings.connection)
-    worker = Worker(setup, clients, pace)
+    spill = None if settings.state_dir is None else Spill(Path(settings.state_dir))
+    budget = Budget() if spill is None else Budget(settings.memory << 20, spill.shelf)
+    worker = Worker(setup, clients, pace, budget)
     worker.follower = Follower(clients, lineage)
     health, group = Health(worker), settings.group or ""
     await health.start(*listen)
@@ -121,6 +127,8 @@ async def _serve(setup: Setup, lineage: Lineage, settings: Settings, listen: tup
         raise Unreachable(f"no Kafka answers at {settings.bootstrap}: {error}") from error
     finally:
         await health.stop()
+        if spill is not None:
+            spill.close()
 
 
 def _watchdog(settings: Settings) -> Watchdog:
