@@ -13,15 +13,15 @@ from interlock.errors import UserError
 AT_ONCE = 2048
 """Pages of a write."""
 
-MEMTABLE = 16 << 20
-"""Bytes that RocksDB collects in memory before it writes a file, in each of at most two tables."""
+MEMTABLE, SHARE = 16 << 20, 8
+"""Bytes that RocksDB collects in memory before it writes a file, in each of at most two tables; at most this part of `memory`."""
 
 
 class Spill:
     """A folder of a worker's own. What an earlier process left there is removed: nothing says what of it was whole."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take the folder.
+    def __init__(self, folder: Path, memory: int = MEMTABLE * SHARE) -> None:
+        """Take the folder; `memory` is the bytes of records that stay out of it.
 
         Raises:
             UserError: it cannot be written, or another worker has it.
@@ -32,7 +32,7 @@ class Spill:
             self._lock = _locked(folder / "lock")
             shutil.rmtree(folder / "join", ignore_errors=True)
             with _plainly():
-                self._db: Any = rocksdict.Rdict(str(folder / "join"), _options(rocksdict))
+                self._db: Any = rocksdict.Rdict(str(folder / "join"), _options(rocksdict, memory))
         except BlockingIOError as error:
             raise UserError(f"--state-dir {folder}: another worker has it; each needs a folder of its own") from error
         except OSError as error:
@@ -51,7 +51,8 @@ class Spill:
 
     def close(self) -> None:
         """Let the folder go."""
-        self._db.close()
+        with suppress(OSError), _plainly():  # a full disk: it would write what nobody needs any more
+            self._db.close()
         self._lock.close()
 
 
@@ -116,10 +117,10 @@ def _locked(path: Path) -> IO[str]:
     return file
 
 
-def _options(rocksdict: Any) -> Any:
+def _options(rocksdict: Any, memory: int) -> Any:
     options = rocksdict.Options(raw_mode=True)
     options.create_if_missing(True)
-    options.set_write_buffer_size(MEMTABLE)
+    options.set_write_buffer_size(min(MEMTABLE, memory // SHARE))
     options.set_max_write_buffer_number(2)
     options.set_compression_type(rocksdict.DBCompressionType.none())  # two thirds of a record are hashes
     options.set_keep_log_file_num(1)

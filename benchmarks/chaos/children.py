@@ -3,9 +3,11 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -15,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from benchmarks.chaos.disk import Disk, mounting
 from interlock.commands.broker_process import Running
 
 NUMBERS = itertools.count(1)
@@ -32,8 +35,10 @@ class Nursery:
 
     def __init__(self) -> None:
         """Start it; it loads meanwhile."""
+        folder = Path(tempfile.mkdtemp(prefix="chaos-disk-"))
+        mount = mounting(folder)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.chaos.nursery"],
+            [*mount, sys.executable, "-m", "benchmarks.chaos.nursery"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -42,6 +47,8 @@ class Nursery:
             start_new_session=True,
         )
         self._one = threading.Lock()
+        self.disk = Disk(folder, self._process.pid if mount else None)
+        """The disk of those it bears."""
 
     def ask(self, *what: Any) -> int:
         """Return the answer to a line."""
@@ -60,6 +67,7 @@ class Nursery:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.communicate(timeout=30)
+        shutil.rmtree(self.disk.folder)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.chaos.cluster import Cluster
+from benchmarks.chaos.disk import Disk
 from benchmarks.chaos.members import Group
 from benchmarks.chaos.sending import Sender
 
@@ -28,6 +29,10 @@ class Field:
     group_name: str
     partitions: int
     run: str = ""
+    disk: Disk | None = None
+    """Of members that keep something on one."""
+    awaited: Callable[[], bool] | None = None
+    """What must be so before the next round is sent."""
     done: Counter[str] = field(default_factory=Counter)
     tell: Callable[[str], None] = lambda _: None
     began: float = field(default_factory=time.monotonic)
@@ -36,8 +41,23 @@ class Field:
         """Let the run go on for some seconds."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            self.group.tend()
+            self._tend()
             time.sleep(min(LOOK, left))
+
+    def _tend(self) -> None:
+        self.group.tend()
+        if self.disk is not None and self.disk.full_until is not None:
+            if time.monotonic() < self.disk.full_until:
+                self.disk.keep_full(self.group.pids)
+            else:
+                self.make_room()
+
+    def make_room(self) -> None:
+        """Let there be room on the disk, if it was full; remember whether anyone has met its end."""
+        if self.disk is not None and self.disk.full_until is not None:
+            told = [str(member.status().get("failing")) for member in self.group.awake()]
+            self.done["writes that a full disk refused"] += sum("RocksDB" in one for one in told)
+            self.disk.free(self.group.pids)
 
     def until_ready(self) -> None:
         """Wait until a member is ready to be hit."""
