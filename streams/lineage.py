@@ -163,15 +163,15 @@ class Follower:
     async def _read(self, now: Callable[[], int], heard: Callable[[], None]) -> None:
         consumer = AIOKafkaConsumer(enable_auto_commit=False, auto_offset_reset="earliest", **self._connect)
         await consumer.start()
-        read = Lineage(self.lineage.group, unsigned=self.lineage.unsigned)
+        read, known = Lineage(self.lineage.group, unsigned=self.lineage.unsigned), len(self.lineage.changes)
         try:
             consumer.assign([self._place])
             while True:
                 began = now()
                 end = (await consumer.end_offsets([self._place]))[self._place]
                 await self._take(consumer, read, end)
-                if len(read.changes) > len(self.lineage.changes):
-                    self.lineage = read
+                if len(read.changes) > known:
+                    self.lineage, known = read, len(read.changes)
                     heard()
                 self.sure = began
                 await asyncio.sleep(PAUSE)

@@ -1,6 +1,8 @@
 """The store of the join against a dict: wherever its rows are, whatever was forgotten, and read back from blocks."""
 
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +236,33 @@ def test_a_disk_that_stays_full_ends_it_at_twice_the_memory_in_one_line(tmp_path
     spill.close()
 
     assert "\n" not in str(stopped.value)
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """Let no file grow: RocksDB's own threads meet it as they would meet a full disk, without a disk of our own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_rocksdb_itself_on_a_full_disk_loses_nothing_and_lets_the_worker_stop(tmp_path: Path) -> None:
+    """Its tables in memory are small where `memory` is, or it would not notice for long."""
+    spill = Spill(tmp_path, 40_000)
+    store = Store(FIELDS, Budget(40_000, spill.shelf))
+    with no_room():
+        with pytest.raises(UserError, match=r"takes nothing more .*File too large"):
+            fill_up(store)
+        found = store.find(*hashes(np.arange(store.end)))
+        spill.close()
+    again = Spill(tmp_path, 40_000)
+    again.close()
+
+    assert store.end > 3000
+    assert (found == np.arange(store.end)).all()
 
 
 def test_pages_that_are_gone_end_it_in_one_line(tmp_path: Path) -> None:
