@@ -1,6 +1,8 @@
 """The store of the join against a dict: wherever its rows are, whatever was forgotten, and read back from blocks."""
 
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.chaos.disk import mounting
 from interlock.errors import UserError
 from interlock.streams import checkpoint
 from interlock.streams.blocks import Block, Name
@@ -19,6 +22,7 @@ from interlock.streams.cold import PAGE
 from interlock.streams.fingerprints import Fingerprints
 from interlock.streams.spill import Spill
 from interlock.streams.store import Store
+from tests.processes import ROOT, environment
 
 FIELDS = {"v": "i4"}
 Written = dict[Name, bytes]
@@ -263,6 +267,20 @@ def test_rocksdb_itself_on_a_full_disk_loses_nothing_and_lets_the_worker_stop(tm
 
     assert store.end > 3000
     assert (found == np.arange(store.end)).all()
+
+
+@pytest.mark.slow
+def test_a_disk_that_was_full_takes_writes_again_and_never_holds_the_worker_for_ever(tmp_path: Path) -> None:
+    """RocksDB's own wait for room and its own recovery wait for each other."""
+    mount = mounting(tmp_path)
+    if not mount:
+        pytest.skip("no small disk can be mounted here")
+    ended = subprocess.run(
+        [*mount, sys.executable, "-m", "tests.filling", str(tmp_path)],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+    assert ended.stdout.split("\n") == ["taken again"] * 3 + [""], ended.stderr
 
 
 def test_pages_that_are_gone_end_it_in_one_line(tmp_path: Path) -> None:

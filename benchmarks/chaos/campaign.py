@@ -87,7 +87,8 @@ def run(under: tuple[Cluster, Nursery], folder: Path, seed: int, kills: int) -> 
         driven.group.stop()
         driven.say("all have stopped")
         cluster.until_whole()
-    done = driven.done + _disturbances(stream)
+    refused = Counter({"writes that a full disk refused": int(sum(driven.refused.values()))})
+    done = driven.done + _disturbances(stream) + refused
     return Report(seed, done, driven.group.exits, judge(place, stream, name), time.monotonic() - began)
 
 

@@ -109,7 +109,7 @@ def finish(run: Field, stream: Stream, is_done: Callable[[Field], bool]) -> None
     """
     run.group.thaw()
     run.make_room()
-    run.cluster.until_whole()
+    run.until_whole()
     run.group.fill(2)
     run.sender.send(stream.flush, 0.1)
     run.sender.until_sent()

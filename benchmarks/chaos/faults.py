@@ -57,7 +57,7 @@ def kill_coordinator(run: Field) -> None:
 
 def _kill_node(run: Field, number: int | None) -> None:
     node = run.cluster.node(number or 1 + int(run.rng.integers(3)))
-    run.cluster.until_whole()
+    run.until_whole()
     node.kill()
     run.wait(run.uniform(SHORT, LONG))
     run.cluster.restart(node)
@@ -65,7 +65,7 @@ def _kill_node(run: Field, number: int | None) -> None:
 
 def pause_broker(run: Field) -> None:
     """SIGSTOP a broker: its connections stay, and nobody answers."""
-    run.cluster.until_whole()
+    run.until_whole()
     node = run.cluster.node(1 + int(run.rng.integers(3)))
     node.signal(signal.SIGSTOP)
     run.wait(run.uniform(SHORT, LONG))
@@ -93,7 +93,8 @@ def fill_disk(run: Field) -> None:
     """Leave no room on the disk that workers keep pending events on, for some seconds in which other things happen."""
     if run.disk is not None:
         run.make_room()
-        run.disk.fill(time.monotonic() + run.uniform(SHORT, 2 * LONG))
+        run.disk.fill(time.monotonic() + run.uniform(LONG, 2 * LONG))
+        run.disk.keep_full(run.group.pids)
 
 
 def corrupt(run: Field, *, block: bool) -> None:

@@ -38,7 +38,7 @@ class Reload:
         Raises:
             RuntimeError: it is refused.
         """
-        run.cluster.until_whole()
+        run.until_whole()
         where = ("--bootstrap", run.cluster.bootstrap, "--prefix", run.prefix, "--from", when(self.since))
         code, _, err = command("policy", "apply", self.policy, *where)
         if code:
