@@ -17,6 +17,10 @@ SHORT, LONG = 0.5, 6.0
 """Seconds for which something is stopped: shorter and longer than a session."""
 
 
+PATIENCE = 20.0
+"""Seconds in which there should be a state to be damaged."""
+
+
 class Fault(NamedTuple):
     """A fault: `weight` is how often it is chosen beside others of its kind, before all begin anew."""
 
@@ -102,20 +106,28 @@ def corrupt(run: Field, *, block: bool) -> None:
     run.until_ready()
     run.group.kill()
     run.note("kill worker")
+    end = time.monotonic() + PATIENCE
+    while not (damaged := _corrupted(run, block=block)) and not block and time.monotonic() < end:
+        run.wait(0.5)
+    if damaged:
+        run.note(f"a damaged {'block' if block else 'state'}")
+    run.group.fill()
+
+
+def _corrupted(run: Field, *, block: bool) -> bool:
+    """Damage a state, of a shard or a judge, or a shard's block; return whether there was one."""
     found, values = Found(), dict[bytes, bytes]()
     for record in records(run.cluster.bootstrap, run.prefix + TOPIC):
         found.put(record.key, record.value, record.offset)
         values[record.key] = record.value or b""
     shards = [Owner(run.run, "shard", int(number)) for number in run.rng.permutation(run.partitions)]
-    owners = shards if block or run.rng.random() < 0.7 else [Owner(run.run, "judge", 0)]
-    for owner in owners:
+    for owner in shards if block or run.rng.random() < 0.7 else [Owner(run.run, "judge", 0)]:
         saved = found.furthest(owner)
         name = saved and (_newest_block(owner, saved) if block else key(owner, saved.place, 0))
         if name:
             _damage(run, owner, name, values)
-            run.note(f"a damaged {'block' if block else 'state'}")
-            break
-    run.group.fill()
+            return True
+    return False
 
 
 def _newest_block(owner: Owner, saved: Saved) -> bytes | None:

@@ -17,6 +17,8 @@ from tests.replaying import command
 BETWEEN = ((0.1, 0.35), (0.4, 0.6))
 """Between which shares of the rounds each policy is published."""
 
+TRIES = 10
+
 
 @dataclass(frozen=True)
 class Reload:
@@ -36,12 +38,15 @@ class Reload:
         """Publish it, as an operator does, to whom `/health` says when all have heard of it: the next round waits for that.
 
         Raises:
-            RuntimeError: it is refused.
+            RuntimeError: it is refused, again and again.
         """
-        run.until_whole()
         where = ("--bootstrap", run.cluster.bootstrap, "--prefix", run.prefix, "--from", when(self.since))
-        code, _, err = command("policy", "apply", self.policy, *where)
-        if code:
+        for _ in range(TRIES):  # a broker may be away just now
+            code, _, err = command("policy", "apply", self.policy, *where)
+            if code == 0 or "runs it already" in err:
+                break
+            run.wait(1)
+        else:
             raise RuntimeError(f"interlock policy apply ended with {code}: {err}")
         run.awaited = partial(interlock_group.know, run, self.known + 1)
 
