@@ -41,13 +41,13 @@ class Reload:
             RuntimeError: it is refused, again and again.
         """
         where = ("--bootstrap", run.cluster.bootstrap, "--prefix", run.prefix, "--from", when(self.since))
-        for _ in range(TRIES):  # a broker may be away just now
+        for left in reversed(range(TRIES)):  # a broker may be away just now
             code, _, err = command("policy", "apply", self.policy, *where)
             if code == 0 or "runs it already" in err:
                 break
+            if not left:
+                raise RuntimeError(f"interlock policy apply ended with {code}: {err}")
             run.wait(1)
-        else:
-            raise RuntimeError(f"interlock policy apply ended with {code}: {err}")
         run.awaited = partial(interlock_group.know, run, self.known + 1)
 
 
