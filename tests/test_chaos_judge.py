@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.chaos.campaign import Report
 from benchmarks.chaos.cluster import java_hash
 from benchmarks.chaos.counts import Told, compared, true_counts
 from benchmarks.chaos.driver import Schedule, parts
@@ -14,6 +15,7 @@ from benchmarks.chaos.faults import OF_STATE, OTHERS
 from benchmarks.chaos.judging import Findings, _goes_back
 from benchmarks.chaos.mutating import Mutator
 from benchmarks.chaos.reloading import planned
+from benchmarks.chaos.report import said
 from benchmarks.chaos.stream import POLICY, Maker, Stream
 from interlock.policies.changes import misplaced, refusals
 from interlock.policies.load import load_policy
@@ -167,3 +169,13 @@ def test_a_seed_deals_the_same_faults_and_leaves_none_out_of_a_pack() -> None:
     assert packs[0] == packs[1] != packs[2]
     assert Counter(packs[0][:size]) == Counter(packs[0][size:]) == {fault.name: fault.weight for fault in OTHERS}
     assert {fault.name for fault in islice(Schedule(10, 1, knows_state=False).others(), size)}.isdisjoint(OF_STATE)
+
+
+def test_how_workers_ended_is_told_once_a_seed_without_the_folders_and_addresses_of_a_run() -> None:
+    exits = Counter(
+        {f"ended with 2: --state-dir /var/run{n}/worker{n}: no room at 127.0.0.1:900{n}": 2 for n in (1, 2)}
+    )
+
+    assert said([Report(7, Counter(), exits, Findings(), 1.0)]) == (
+        "seed 7: a worker ended with 2: --state-dir …: no room at … (4 x)"
+    )
