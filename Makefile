@@ -56,8 +56,8 @@ bench-detectors: setup ## Interlock's detectors beside River's, PyOD's and other
 evidence: setup ## measure every acceptance test in full, into docs/evidence.md; takes a while
 	$(BIN)/python -m benchmarks.evidence
 
-chaos: setup ## 200 kills and worse on a Kafka of three nodes, a million mutated messages; SEED=1 KILLS=200; takes an hour
-	$(BIN)/python -m benchmarks.chaos --seed $(SEED) --kills $(KILLS)
+chaos: setup ## 200 kills and worse on a Kafka of three nodes, a million mutated messages; into docs/evidence.md; SEED=1 KILLS=200; takes an hour
+	$(BIN)/python -m benchmarks.chaos --seed $(SEED) --kills $(KILLS) --write
 
 fmt: setup ## format, and mend what the linter can
 	$(BIN)/ruff check --fix-only .

@@ -182,15 +182,15 @@ class Follower:
                 await asyncio.sleep(PAUSE)
 
     async def _read(self, now: Callable[[], int], heard: Callable[[], None]) -> None:
-        read = Lineage(self.lineage.group, unsigned=self.lineage.unsigned)
+        read, known = Lineage(self.lineage.group, unsigned=self.lineage.unsigned), len(self.lineage.changes)
         async with reading(self._connect) as consumer:
             consumer.assign([self._place])
             while True:
                 began = now()
                 end = (await consumer.end_offsets([self._place]))[self._place]
                 await self._take(consumer, read, end)
-                if len(read.changes) > len(self.lineage.changes):
-                    self.lineage = read
+                if len(read.changes) > known:
+                    self.lineage, known = read, len(read.changes)
                     heard()
                 self.sure, self._looked = began, time.monotonic()
                 await asyncio.sleep(PAUSE)

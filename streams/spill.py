@@ -2,7 +2,8 @@
 
 import fcntl
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -13,15 +14,22 @@ from interlock.errors import UserError
 AT_ONCE = 2048
 """Pages of a write."""
 
-MEMTABLE = 16 << 20
-"""Bytes that RocksDB collects in memory before it writes a file, in each of at most two tables."""
+MEMTABLE, SHARE = 16 << 20, 16
+"""Bytes that RocksDB collects in memory before it writes a file, in each of at most two tables; at most this part of `memory`."""
+
+STALLED, TRIES, PAUSE = "Write stall", 100, 0.01
+"""What RocksDB says when its tables in memory are full, how often a write is tried then, and seconds in between."""
+
+
+class StalledError(OSError):
+    """A write that RocksDB may take in a moment."""
 
 
 class Spill:
     """A folder of a worker's own. What an earlier process left there is removed: nothing says what of it was whole."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take the folder.
+    def __init__(self, folder: Path, memory: int = MEMTABLE * SHARE) -> None:
+        """Take the folder; `memory` is the bytes of records that stay out of it.
 
         Raises:
             UserError: it cannot be written, or another worker has it.
@@ -32,36 +40,62 @@ class Spill:
             self._lock = _locked(folder / "lock")
             shutil.rmtree(folder / "join", ignore_errors=True)
             with _plainly():
-                self._db: Any = rocksdict.Rdict(str(folder / "join"), _options(rocksdict))
+                self._db: Any = rocksdict.Rdict(str(folder / "join"), _options(rocksdict, memory))
         except BlockingIOError as error:
             raise UserError(f"--state-dir {folder}: another worker has it; each needs a folder of its own") from error
         except OSError as error:
             raise UserError(f"--state-dir {folder}: {error.strerror or error}") from error
-        self._rocksdict, self._writing = rocksdict, rocksdict.WriteOptions()
-        self._writing.disable_wal = True  # after a crash all of it is removed anyway
+        self._rocksdict, self._options = rocksdict, rocksdict.WriteOptions()
+        self._options.disable_wal = True  # after a crash all of it is removed anyway
+        self._options.no_slowdown = True  # else it waits, for ever after a full disk: what mends that waits for us
         self._shelves = 0
 
     def shelf(self) -> "Shelf":
         """Return a place for the pages of one store."""
         self._shelves += 1
-        return Shelf(self._db, self._shelves, self._write, self._rocksdict)
+        return Shelf(self, self._shelves)
+
+    def batch(self) -> Any:
+        """Return an empty batch for `write`."""
+        return self._rocksdict.WriteBatch(raw_mode=True)
+
+    def write(self, batch: Any) -> None:
+        """Write a batch, after a second at most; OSError if that cannot be done."""
+        for _ in range(TRIES):
+            with suppress(StalledError), _plainly():
+                return self._write(batch)
+            time.sleep(PAUSE)
+        raise OSError(f"RocksDB: {STALLED}")
 
     def _write(self, batch: Any) -> None:
-        self._db.write(batch, self._writing)
+        self._db.write(batch, self._options)
+
+    def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return what stands under these keys; OSError if that cannot be read."""
+        with _plainly():
+            found: list[bytes | None] = self._db[list(keys)]
+            return found
+
+    def delete(self, start: bytes, stop: bytes) -> bool:
+        """Forget the keys of a range; return whether that could be done: a full disk keeps them a while longer."""
+        with suppress(OSError), _plainly():
+            self._db.delete_range(start, stop, self._options)
+            return True
+        return False
 
     def close(self) -> None:
         """Let the folder go."""
-        self._db.close()
+        with suppress(OSError), _plainly():  # a full disk: it would write what nobody needs any more
+            self._db.close()
         self._lock.close()
 
 
 class Shelf:
     """The pages of one store: `Pages` of `streams/cold.py`."""
 
-    def __init__(self, db: Any, number: int, write: Callable[[Any], None], rocksdict: Any) -> None:
+    def __init__(self, spill: Spill, number: int) -> None:
         """Start empty."""
-        self._db, self._write, self._rocksdict = db, write, rocksdict
-        self._prefix = number.to_bytes(4, "big")
+        self._spill, self._prefix, self._after = spill, number.to_bytes(4, "big"), (number + 1).to_bytes(4, "big")
         self._from = 0
 
     def _key(self, page: int) -> bytes:
@@ -70,11 +104,10 @@ class Shelf:
     def put(self, first: int, pages: Sequence[bytes]) -> None:
         """Write consecutive pages; OSError if that cannot be done."""
         for at in range(0, len(pages), AT_ONCE):
-            batch = self._rocksdict.WriteBatch(raw_mode=True)
+            batch = self._spill.batch()
             for number, page in enumerate(pages[at : at + AT_ONCE], first + at):
                 batch.put(self._key(number), page)
-            with _plainly():
-                self._write(batch)
+            self._spill.write(batch)
 
     def get(self, numbers: Sequence[int]) -> list[bytes]:
         """Read pages.
@@ -83,27 +116,24 @@ class Shelf:
             UserError: one is not there, or cannot be read.
         """
         try:
-            with _plainly():
-                pages: list[bytes] = self._db[[self._key(number) for number in numbers]]
+            found = self._spill.read([self._key(number) for number in numbers])
         except OSError as error:
             raise UserError(
                 f"--state-dir cannot be read ({error}); nothing is lost: the next start makes it anew"
             ) from error
-        if None in pages:
+        pages = [page for page in found if page is not None]
+        if len(pages) < len(found):
             raise UserError("--state-dir has lost pending events; nothing is lost: the next start makes it anew")
         return pages
 
     def drop(self, before: int) -> None:
         """Forget pages before this one, now or with the next call."""
-        if before > self._from:
-            with suppress(OSError), _plainly():  # a full disk: they stay a while longer
-                self._db.delete_range(self._key(self._from), self._key(before))
-                self._from = before
+        if before > self._from and self._spill.delete(self._key(self._from), self._key(before)):
+            self._from = before
 
     def close(self) -> None:
-        """Forget all."""
-        with suppress(OSError), _plainly():  # the next start removes all
-            self._db.delete_range(self._prefix, (int.from_bytes(self._prefix, "big") + 1).to_bytes(4, "big"))
+        """Forget all; what a full disk keeps, the next start removes."""
+        self._spill.delete(self._prefix, self._after)
 
 
 def _locked(path: Path) -> IO[str]:
@@ -116,10 +146,10 @@ def _locked(path: Path) -> IO[str]:
     return file
 
 
-def _options(rocksdict: Any) -> Any:
+def _options(rocksdict: Any, memory: int) -> Any:
     options = rocksdict.Options(raw_mode=True)
     options.create_if_missing(True)
-    options.set_write_buffer_size(MEMTABLE)
+    options.set_write_buffer_size(min(MEMTABLE, memory // SHARE))
     options.set_max_write_buffer_number(2)
     options.set_compression_type(rocksdict.DBCompressionType.none())  # two thirds of a record are hashes
     options.set_keep_log_file_num(1)
@@ -132,4 +162,4 @@ def _plainly() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise OSError(f"RocksDB: {error}") from error
+        raise (StalledError if STALLED in str(error) else OSError)(f"RocksDB: {error}") from error

@@ -15,7 +15,8 @@ from tests.servers import needed
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-KILLS, SEED, MESSAGES = 10, 8, 20_000
+KILLS, SEED, MESSAGES = 10, 13, 20_000
+FAULTS = ("kill worker", "freeze worker", "disk full", "reload policy", "a damaged state", "a damaged block")
 
 
 def test_whatever_is_killed_every_event_counts_once_and_what_is_said_is_the_replays() -> None:
@@ -30,9 +31,12 @@ def test_whatever_is_killed_every_event_counts_once_and_what_is_said_is_the_repl
     (row,) = set(re.findall(rf"^\| {SEED} \| (.*) \|$", ended.stdout, re.MULTILINE))
     kills, events, lost, doubled, counts, verdicts, wrong, controls, *others = map(int, row.split(" | "))
 
+    done = dict(re.findall(r"^\| ([a-z ]+) \| (\d+) \| \d+ \|$", ended.stdout, re.MULTILINE))
+
     assert ended.returncode == 0, ended.stderr
     assert kills >= KILLS
-    assert events > 6000
+    assert events > 150_000
+    assert [name for name in FAULTS if name not in done] == []
     assert (lost, doubled, counts, wrong, others[:3]) == (0, 0, 0, 0, [0, 0, 0])
     assert verdicts > 400
     assert controls >= 4

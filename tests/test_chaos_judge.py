@@ -1,14 +1,23 @@
 """The judge of `make chaos` sees what it is there for: one event lost, doubled or told otherwise; and its streams are seeded."""
 
 from collections import Counter
+from itertools import islice
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks.chaos.campaign import Report
 from benchmarks.chaos.cluster import java_hash
 from benchmarks.chaos.counts import Told, compared, true_counts
+from benchmarks.chaos.driver import Schedule, parts
+from benchmarks.chaos.faults import OF_STATE, OTHERS
 from benchmarks.chaos.judging import Findings, _goes_back
 from benchmarks.chaos.mutating import Mutator
+from benchmarks.chaos.reloading import planned
+from benchmarks.chaos.report import said
 from benchmarks.chaos.stream import POLICY, Maker, Stream
+from interlock.policies.changes import misplaced, refusals
 from interlock.policies.load import load_policy
 from interlock.policies.planning import make_plan
 from interlock.streams import wire
@@ -128,3 +137,45 @@ def test_mutants_are_seeded_and_hold_no_second_line() -> None:
 
 def test_a_group_is_coordinated_where_java_would_say() -> None:
     assert java_hash("hello") == 99_162_322
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_event_of_a_policys_time_is_sent_after_the_round_in_which_it_is_published(
+    seed: int, tmp_path: Path
+) -> None:
+    made = Maker(seed, 3000, 4, NOW).stream()
+    rounds = parts(made, 10)
+    reloads = list(planned(rounds, tmp_path, np.random.default_rng(seed)))
+    first = load_policy(POLICY.encode(), "policy")
+    known = [(first, 0)]
+    for reload in reloads:
+        new = load_policy(reload.policy.read_bytes(), reload.policy.name)
+        sent = [line for some in rounds[: reload.number + 1] for packet in some for line in packet.lines]
+
+        assert all(line.ts < reload.since for line in sent if line.kind != "ahead")
+        assert reload.since < made.end
+        assert refusals(first, new) == []
+        assert misplaced(known, new, reload.since) is None
+        known.append((new, reload.since))
+
+    assert len({policy.digest for policy, _ in known}) == 3
+    assert [reload.known for reload in reloads] == [1, 2]
+
+
+def test_a_seed_deals_the_same_faults_and_leaves_none_out_of_a_pack() -> None:
+    size = sum(fault.weight for fault in OTHERS)
+    packs = [[fault.name for fault in islice(Schedule(10, seed).others(), 2 * size)] for seed in (1, 1, 2)]
+
+    assert packs[0] == packs[1] != packs[2]
+    assert Counter(packs[0][:size]) == Counter(packs[0][size:]) == {fault.name: fault.weight for fault in OTHERS}
+    assert {fault.name for fault in islice(Schedule(10, 1, knows_state=False).others(), size)}.isdisjoint(OF_STATE)
+
+
+def test_how_workers_ended_is_told_once_a_seed_without_the_folders_and_addresses_of_a_run() -> None:
+    exits = Counter(
+        {f"ended with 2: --state-dir /var/run{n}/worker{n}: no room at 127.0.0.1:900{n}": 2 for n in (1, 2)}
+    )
+
+    assert said([Report(7, Counter(), exits, Findings(), 1.0)]) == (
+        "seed 7: a worker ended with 2: --state-dir …: no room at … (4 x)"
+    )

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.chaos import pages
 from benchmarks.evidence import census
-from benchmarks.evidence.__main__ import choose, replaced, row
+from benchmarks.evidence.__main__ import FAULTS, choose, replaced, row
 from benchmarks.evidence.registry import Acceptance, Measured, Size, every
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +45,16 @@ def test_a_row_that_is_measured_again_takes_the_place_of_the_old_one_and_nothing
         replaced(page, {"A6": next(line for line in PAGE.splitlines(keepends=True) if line.startswith("| A6 |"))})
         == PAGE
     )
+
+
+def test_the_page_keeps_what_the_last_campaign_of_faults_left_and_another_takes_its_place_alone() -> None:
+    section = pages.KEPT.read_text("utf-8")
+    other = pages.kept(["another"])
+
+    assert section in PAGE
+    assert FAULTS == pages.KEPT
+    assert pages.replaced(PAGE, other) == PAGE.replace(section, other)
+    assert pages.replaced(pages.replaced(PAGE, other), section) == PAGE
 
 
 def test_every_test_that_the_table_of_streams_names_is_there() -> None:

@@ -102,6 +102,17 @@ def test_policies_that_follow_are_taken_up_without_a_restart_and_say_what_a_repl
     assert_equal_to_replay(changing, kafka.bootstrap, prefix, end)
 
 
+def test_a_worker_takes_up_policy_after_policy_without_a_restart(changing: Slice, kafka: Broker) -> None:
+    prefix, folder = "after.", changing.policy.parent
+    topics(kafka.bootstrap, prefix)
+    with Running(changing.policy, kafka.bootstrap, prefix, OPTIONS) as worker:
+        until(lambda: known(worker) == 1, "the worker to be there")
+        for count, (name, since) in enumerate((("without", AT), ("tighter", BACK)), 2):
+            code, _, err = apply(kafka, prefix, folder / f"{name}.yaml", since)
+            assert code == 0, err
+            until(lambda count=count: known(worker) == count, "the policy to be taken up")  # type: ignore[misc]
+
+
 def test_a_worker_of_a_policy_that_never_followed_says_so_in_one_line(changing: Slice, kafka: Broker) -> None:
     prefix, folder = "third.", changing.policy.parent
     topics(kafka.bootstrap, prefix)

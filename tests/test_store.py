@@ -1,6 +1,10 @@
 """The store of the join against a dict: wherever its rows are, whatever was forgotten, and read back from blocks."""
 
+import resource
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.chaos.disk import mounting
 from interlock.errors import UserError
 from interlock.streams import checkpoint
 from interlock.streams.blocks import Block, Name
@@ -17,6 +22,7 @@ from interlock.streams.cold import PAGE
 from interlock.streams.fingerprints import Fingerprints
 from interlock.streams.spill import Spill
 from interlock.streams.store import Store
+from tests.processes import ROOT, environment
 
 FIELDS = {"v": "i4"}
 Written = dict[Name, bytes]
@@ -234,6 +240,47 @@ def test_a_disk_that_stays_full_ends_it_at_twice_the_memory_in_one_line(tmp_path
     spill.close()
 
     assert "\n" not in str(stopped.value)
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """Let no file grow: RocksDB's own threads meet it as they would meet a full disk, without a disk of our own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_rocksdb_itself_on_a_full_disk_loses_nothing_and_lets_the_worker_stop(tmp_path: Path) -> None:
+    """Its tables in memory are small where `memory` is, or it would not notice for long."""
+    spill = Spill(tmp_path, 40_000)
+    store = Store(FIELDS, Budget(40_000, spill.shelf))
+    with no_room():
+        with pytest.raises(UserError, match=r"takes nothing more .*File too large"):
+            fill_up(store)
+        found = store.find(*hashes(np.arange(store.end)))
+        spill.close()
+    again = Spill(tmp_path, 40_000)
+    again.close()
+
+    assert store.end > 3000
+    assert (found == np.arange(store.end)).all()
+
+
+@pytest.mark.slow
+def test_a_disk_that_was_full_takes_writes_again_and_never_holds_the_worker_for_ever(tmp_path: Path) -> None:
+    """RocksDB's own wait for room and its own recovery wait for each other."""
+    mount = mounting(tmp_path)
+    if not mount:
+        pytest.skip("no small disk can be mounted here")
+    ended = subprocess.run(
+        [*mount, sys.executable, "-m", "tests.filling", str(tmp_path)],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+    assert ended.stdout.split("\n") == ["taken again"] * 3 + [""], ended.stderr
 
 
 def test_pages_that_are_gone_end_it_in_one_line(tmp_path: Path) -> None:

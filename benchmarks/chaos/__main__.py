@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.__main__ import machine
-from benchmarks.chaos import campaign, mutated, report, stock_campaign
+from benchmarks.chaos import campaign, mutated, pages, report, stock_campaign
 from benchmarks.chaos.campaign import Report
 from benchmarks.chaos.children import Nursery
 from benchmarks.chaos.cluster import Cluster
 from interlock.commands.broker import Broker
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "chaos.md"
-MEASURED = "## Measured\n"
 SCENARIOS = ("faults", "mutated", "stock")
 
 Run = Callable[[tuple[Cluster, Nursery], Path, int, int], Report]
@@ -30,16 +28,15 @@ def main() -> int:
     """Run what is asked for; return 1 if anything of Interlock's was lost, doubled or wrong."""
     asked = _arguments()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    made = [f"`python -m benchmarks.chaos {' '.join(sys.argv[1:])}`, {machine()}, {_today()}.\n"]
-    print(made[0], flush=True)
-    held = True
+    head = f"`python -m benchmarks.chaos {' '.join(sys.argv[1:])}`, {machine()}, {_today()}.\n"
+    print(head, flush=True)
+    made, held = dict[str, str](), True
     for name in asked.only.split(","):
         text, good = {"faults": faults, "mutated": mutants, "stock": stock}[name](asked, folder / name)
         print(text, flush=True)
-        made, held = [*made, text], held and good
+        made[name], held = text, held and good
     if asked.write:
-        page = PAGE.read_text("utf-8").partition(MEASURED)[0]
-        PAGE.write_text(f"{page}{MEASURED}\n" + "\n".join(made), "utf-8")
+        pages.write(head, made)
     if held:
         shutil.rmtree(folder)
     else:
@@ -55,7 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--messages", type=int, default=1_000_000, help="to be mutated")
     parser.add_argument("--stock-kills", type=int, default=20, help="of the stock Faust app")
     parser.add_argument("--only", default=",".join(SCENARIOS), help="some of the scenarios, by commas")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/chaos.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/chaos.md and docs/evidence.md")
     asked = parser.parse_args()
     if unknown := set(asked.only.split(",")) - set(SCENARIOS):
         parser.error(f"--only: no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")

@@ -13,10 +13,12 @@ import numpy as np
 from benchmarks.chaos import interlock_group
 from benchmarks.chaos.children import Child, Nursery
 from benchmarks.chaos.cluster import Cluster
-from benchmarks.chaos.driver import Schedule, drive, finish
+from benchmarks.chaos.driver import Schedule, drive, finish, parts
+from benchmarks.chaos.faults import Fault
 from benchmarks.chaos.field import Field
 from benchmarks.chaos.judging import INPUTS, Findings, Place, judge
 from benchmarks.chaos.members import Group
+from benchmarks.chaos.reloading import planned
 from benchmarks.chaos.sending import Sender
 from benchmarks.chaos.stream import POLICY, Maker, Packet, Stream
 from interlock.policies.load import load_policy
@@ -25,8 +27,8 @@ from interlock.streams.topics import Layout as Topics
 from interlock.streams.topics_admin import create
 
 PARTITIONS = 4
-PER_KILL, FEWEST, MOST = 150, 3000, 8640
-"""Predictions for a kill, and bounds of a run's; the most are twelve hours of them."""
+PER_KILL, FEWEST, MOST = 3_000, 80_000, 160_000
+"""Predictions for a kill, and bounds of a run's: so many that pending ones do not fit into memory, and fill blocks."""
 
 
 @dataclass(frozen=True)
@@ -68,22 +70,25 @@ def run(under: tuple[Cluster, Nursery], folder: Path, seed: int, kills: int) -> 
     (cluster, nursery), began = under, time.monotonic()
     stream, prefix = stream_of(seed, kills), f"chaos{seed}."
     folder.mkdir(parents=True)
-    place = Place(cluster.bootstrap, prefix, PARTITIONS, folder)
+    reloads = list(planned(parts(stream, kills), folder, np.random.default_rng([seed, 4])))
+    place = Place(cluster.bootstrap, prefix, PARTITIONS, folder, [one.change for one in reloads])
     place.policy.write_text(POLICY, "utf-8")
     cluster.until_whole()
     if lines := create(cluster.bootstrap, Topics(prefix, PARTITIONS, 1, 3)).differences:
         raise RuntimeError(lines)
     name = Setup(load_policy(POLICY.encode(), "policy"), None, Layout(PARTITIONS)).run
-    spawn = partial(interlock_group.worker, nursery, place)
+    spawn = partial(interlock_group.worker, nursery, place, {})
+    schedule = Schedule(kills, seed, {one.number: Fault("reload policy", 1, one.apply) for one in reloads})
     with field(cluster, seed, (prefix, interlock_group.GROUP), spawn) as driven:
-        driven.run, driven.tell = name, partial(print, flush=True)
-        drive(driven, stream, Schedule(kills), interlock_group.rests)
+        driven.run, driven.tell, driven.disk = name, partial(print, flush=True), nursery.disk
+        drive(driven, stream, schedule, interlock_group.rests)
         finish(driven, stream, partial(interlock_group.is_done, end=stream.end, ends=_ends(stream)))
         driven.say("all is judged")
         driven.group.stop()
         driven.say("all have stopped")
         cluster.until_whole()
-    done = driven.done + _disturbances(stream)
+    refused = Counter({"writes that a full disk refused": int(sum(driven.refused.values()))})
+    done = driven.done + _disturbances(stream) + refused
     return Report(seed, done, driven.group.exits, judge(place, stream, name), time.monotonic() - began)
 
 

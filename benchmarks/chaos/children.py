@@ -3,9 +3,11 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -15,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from benchmarks.chaos.disk import Disk, mounting
 from interlock.commands.broker_process import Running
 
 NUMBERS = itertools.count(1)
@@ -32,8 +35,10 @@ class Nursery:
 
     def __init__(self) -> None:
         """Start it; it loads meanwhile."""
+        folder = Path(tempfile.mkdtemp(prefix="chaos-disk-"))
+        mount = mounting(folder)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.chaos.nursery"],
+            [*mount, sys.executable, "-m", "benchmarks.chaos.nursery"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -42,6 +47,8 @@ class Nursery:
             start_new_session=True,
         )
         self._one = threading.Lock()
+        self.disk = Disk(folder, self._process.pid if mount else None)
+        """The disk of those it bears."""
 
     def ask(self, *what: Any) -> int:
         """Return the answer to a line."""
@@ -60,6 +67,7 @@ class Nursery:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.communicate(timeout=30)
+        shutil.rmtree(self.disk.folder)
 
 
 @dataclass
@@ -123,6 +131,16 @@ class Child:
             return dict(json.load(error))
         except (OSError, ValueError):
             return {}
+
+    def metric(self, name: str) -> float:
+        """Return what its page of metrics says of one; 0 while it does not answer."""
+        page = self._line().rpartition(" ")[2].replace("/health", "/metrics")
+        try:
+            with urllib.request.urlopen(page, timeout=5) as answer:  # noqa: S310 - our own
+                lines = answer.read().decode().splitlines()
+        except (OSError, ValueError):
+            return 0.0
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
     def said(self) -> str:
         """Return its log."""

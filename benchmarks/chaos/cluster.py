@@ -153,15 +153,20 @@ class Cluster:
     def until_whole(self) -> None:
         """Wait until all nodes answer and every partition has all of its replicas in sync."""
         end = time.monotonic() + PATIENCE
-        while not self._is_whole():
-            for node in self.nodes:
-                if not node.is_running:
-                    raise RuntimeError(f"node {node.number} has ended: {node.log.read_text('utf-8')[-2000:]}")
+        while not self.is_whole():
             if time.monotonic() > end:
                 raise RuntimeError(f"the cluster is not whole in {PATIENCE:.0f} s")
             time.sleep(LOOK)
 
-    def _is_whole(self) -> bool:
+    def is_whole(self) -> bool:
+        """Return whether all nodes answer and every partition has all of its replicas in sync.
+
+        Raises:
+            RuntimeError: a node has ended by itself.
+        """
+        for node in self.nodes:
+            if not node.is_running:
+                raise RuntimeError(f"node {node.number} has ended: {node.log.read_text('utf-8')[-2000:]}")
         if not all(answers("127.0.0.1", node.port) for node in self.nodes):
             return False
         try:

@@ -1,25 +1,31 @@
 """What is done to a run: each fault by its name, and how often it is chosen."""
 
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from kafka import KafkaProducer
 
 from benchmarks.chaos.field import Field
 from benchmarks.chaos.members import FEWEST, MOST
-from interlock.streams.checkpoints import TOPIC, Found, Owner, Saved, pieces
+from interlock.streams.checkpoints import TOPIC, Found, Owner, Saved, block_key, key
 from tests.living import records
 
 SHORT, LONG = 0.5, 6.0
 """Seconds for which something is stopped: shorter and longer than a session."""
 
 
+PATIENCE = 20.0
+"""Seconds in which there should be a state to be damaged."""
+
+
 class Fault(NamedTuple):
-    """A fault: `weight` is how often it is chosen beside others of its kind."""
+    """A fault: `weight` is how often it is chosen beside others of its kind, before all begin anew."""
 
     name: str
-    weight: float
+    weight: int
     do: Callable[[Field], None]
 
 
@@ -55,7 +61,7 @@ def kill_coordinator(run: Field) -> None:
 
 def _kill_node(run: Field, number: int | None) -> None:
     node = run.cluster.node(number or 1 + int(run.rng.integers(3)))
-    run.cluster.until_whole()
+    run.until_whole()
     node.kill()
     run.wait(run.uniform(SHORT, LONG))
     run.cluster.restart(node)
@@ -63,7 +69,7 @@ def _kill_node(run: Field, number: int | None) -> None:
 
 def pause_broker(run: Field) -> None:
     """SIGSTOP a broker: its connections stay, and nobody answers."""
-    run.cluster.until_whole()
+    run.until_whole()
     node = run.cluster.node(1 + int(run.rng.integers(3)))
     node.signal(signal.SIGSTOP)
     run.wait(run.uniform(SHORT, LONG))
@@ -87,52 +93,79 @@ def leave(run: Field) -> None:
         run.group.leave()
 
 
-def corrupt_checkpoint(run: Field) -> None:
-    """Kill a worker, and damage the newest state of a shard or judge before others read it."""
+def fill_disk(run: Field) -> None:
+    """Leave no room on the disk that workers keep pending events on, for some seconds in which other things happen."""
+    if run.disk is not None:
+        run.make_room()
+        run.disk.fill(time.monotonic() + run.uniform(LONG, 2 * LONG))
+        run.disk.keep_full(run.group.pids)
+
+
+def corrupt(run: Field, *, block: bool) -> None:
+    """Kill a worker, and damage the newest state before others read it: a block that it names, or what names the blocks."""
     run.until_ready()
     run.group.kill()
     run.note("kill worker")
-    found = Found()
-    for record in records(run.cluster.bootstrap, run.prefix + TOPIC):
-        found.put(record.key, record.value)
-    kind, number = ("judge", 0) if run.rng.random() < 0.3 else ("shard", int(run.rng.integers(run.partitions)))
-    owner = Owner(run.run, kind, number)
-    saved = found.furthest(owner)
-    if saved is not None:
-        _damage(run, owner, saved)
+    end = time.monotonic() + PATIENCE
+    while not (damaged := _corrupted(run, block=block)) and not block and time.monotonic() < end:
+        run.wait(0.5)
+    if damaged:
+        run.note(f"a damaged {'block' if block else 'state'}")
     run.group.fill()
 
 
-def _damage(run: Field, owner: Owner, saved: Saved) -> None:
-    """Write over the first piece of a state: some bytes wrong, half of it gone, or junk."""
-    whole = pieces(owner, saved.place, saved.state, owner.number)[0]
-    value = whole.value or b""
+def _corrupted(run: Field, *, block: bool) -> bool:
+    """Damage a state, of a shard or a judge, or a shard's block; return whether there was one."""
+    found, values = Found(), dict[bytes, bytes]()
+    for record in records(run.cluster.bootstrap, run.prefix + TOPIC):
+        found.put(record.key, record.value, record.offset)
+        values[record.key] = record.value or b""
+    shards = [Owner(run.run, "shard", int(number)) for number in run.rng.permutation(run.partitions)]
+    for owner in shards if block or run.rng.random() < 0.7 else [Owner(run.run, "judge", 0)]:
+        saved = found.furthest(owner)
+        name = saved and (_newest_block(owner, saved) if block else key(owner, saved.place, 0))
+        if name:
+            _damage(run, owner, name, values)
+            return True
+    return False
+
+
+def _newest_block(owner: Owner, saved: Saved) -> bytes | None:
+    names = [block.name for offset in sorted(saved.blocks) for block in saved.blocks[offset]]
+    return block_key(owner, names[-1]) if names and names[-1] else None
+
+
+def _damage(run: Field, owner: Owner, name: bytes, values: Mapping[bytes, bytes]) -> None:
+    """Write over a record: some bytes wrong, half of it gone, or junk."""
+    value = values[name]
     flipped = value[:-9] + bytes(byte ^ 0xFF for byte in value[-9:])
     damaged = (flipped, value[: len(value) // 2], b"junk")[int(run.rng.integers(3))]
     producer = KafkaProducer(bootstrap_servers=run.cluster.bootstrap.split(","), acks="all")
     try:
-        producer.send(run.prefix + TOPIC, damaged, whole.key, partition=owner.number).get(timeout=60)
+        producer.send(run.prefix + TOPIC, damaged, name, partition=owner.number).get(timeout=60)
     finally:
         producer.close()
 
 
 KILLS = (
-    Fault("kill worker", 0.8, kill_worker),
-    Fault("kill leader", 0.1, kill_leader),
-    Fault("kill coordinator", 0.1, kill_coordinator),
+    Fault("kill worker", 8, kill_worker),
+    Fault("kill leader", 1, kill_leader),
+    Fault("kill coordinator", 1, kill_coordinator),
 )
 """One of them in every round."""
 
 OTHERS = (
-    Fault("nothing", 0.2, lambda _: None),
-    Fault("freeze worker", 0.2, freeze_worker),
-    Fault("join", 0.15, join),
-    Fault("leave", 0.15, leave),
-    Fault("pause broker", 0.1, pause_broker),
-    Fault("corrupt checkpoint", 0.15, corrupt_checkpoint),
-    Fault("kill all workers", 0.05, kill_all),
+    Fault("nothing", 1, lambda _: None),
+    Fault("freeze worker", 3, freeze_worker),
+    Fault("join", 2, join),
+    Fault("leave", 2, leave),
+    Fault("pause broker", 2, pause_broker),
+    Fault("disk full", 3, fill_disk),
+    Fault("corrupt checkpoint", 1, partial(corrupt, block=False)),
+    Fault("corrupt block", 2, partial(corrupt, block=True)),
+    Fault("kill all workers", 1, kill_all),
 )
 """One of them beside it."""
 
-OF_STATE = frozenset({"corrupt checkpoint"})
+OF_STATE = frozenset({"disk full", "corrupt checkpoint", "corrupt block"})
 """Those that know how Interlock keeps its state."""

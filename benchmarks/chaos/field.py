@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.chaos.cluster import Cluster
+from benchmarks.chaos.cluster import PATIENCE, Cluster
+from benchmarks.chaos.disk import Disk
 from benchmarks.chaos.members import Group
 from benchmarks.chaos.sending import Sender
 
 LOOK = 0.05
+REFUSED = "interlock_store_spill_failures_total"
 READY = 60.0
 """Seconds in which a member should be ready; after them one is hit that is not."""
 
@@ -28,6 +30,12 @@ class Field:
     group_name: str
     partitions: int
     run: str = ""
+    disk: Disk | None = None
+    """Of members that keep something on one."""
+    refused: dict[int, float] = field(default_factory=dict)
+    """How many writes a full disk has refused each process."""
+    awaited: Callable[[], bool] | None = None
+    """What must be so before the next round is sent."""
     done: Counter[str] = field(default_factory=Counter)
     tell: Callable[[str], None] = lambda _: None
     began: float = field(default_factory=time.monotonic)
@@ -36,8 +44,35 @@ class Field:
         """Let the run go on for some seconds."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            self.group.tend()
+            self._tend()
             time.sleep(min(LOOK, left))
+
+    def _tend(self) -> None:
+        self.group.tend()
+        if self.disk is not None and self.disk.full_until is not None:
+            if time.monotonic() < self.disk.full_until:
+                self.disk.keep_full(self.group.pids)
+            else:
+                self.make_room()
+
+    def make_room(self) -> None:
+        """Let there be room on the disk, if it was full; remember whether anyone has met its end."""
+        if self.disk is not None and self.disk.full_until is not None:
+            for member in self.group.awake():
+                self.refused[member.pid] = member.metric(REFUSED)
+            self.disk.free(self.group.pids)
+
+    def until_whole(self) -> None:
+        """Wait until the brokers are whole, while members and the disk come back when their time has come.
+
+        Raises:
+            RuntimeError: they are not, for three minutes.
+        """
+        end = time.monotonic() + PATIENCE
+        while not self.cluster.is_whole():
+            if time.monotonic() > end:
+                raise RuntimeError(f"the cluster is not whole in {PATIENCE:.0f} s")
+            self.wait(LOOK)
 
     def until_ready(self) -> None:
         """Wait until a member is ready to be hit."""

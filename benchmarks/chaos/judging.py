@@ -74,12 +74,14 @@ class Findings:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run was: its brokers, the prefix of its topics, how many partitions, and a folder with its policy."""
+    """Where a run was: its brokers, its topics' prefix, how many partitions, a folder with its policy, and those that followed."""
 
     bootstrap: str
     prefix: str
     partitions: int
     folder: Path
+    changes: Sequence[str] = ()
+    """Each as `interlock replay --policy-change` takes it."""
 
     @property
     def policy(self) -> Path:
@@ -199,6 +201,7 @@ def _replay(place: Place, lines: Mapping[str, Iterator[bytes]], found: Findings,
         path = place.folder / f"{topic}.jsonl"
         path.write_bytes(b"".join(line + b"\n" for line in some))
         given += [f"--{topic}", path]
+    given += [word for change in place.changes for word in ("--policy-change", change)]
     out = place.folder / "out"
     code, _, err = command("replay", place.policy, *given, "--out", out, "--no-clickhouse")
     if code not in {0, 1, 4}:

@@ -57,6 +57,11 @@ class Group:
         """Return the members that are ready and run."""
         return [member for member in self.members if member.pid not in self.frozen and member.is_ready]
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes of all members."""
+        return [member.pid for member in self.members]
+
     def _take(self) -> Child:
         awake = self.awake() or self.members
         member = awake[int(self.rng.integers(len(awake)))]

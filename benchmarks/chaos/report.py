@@ -1,5 +1,6 @@
 """What a campaign found, as tables of Markdown."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -7,6 +8,9 @@ from benchmarks.chaos.campaign import Report
 from benchmarks.chaos.mutated import Compared
 
 KILLS = ("kill worker", "kill leader", "kill coordinator")
+
+PLACE = re.compile(r"(?:/[\w.-]+){2,}|127\.0\.0\.1:\d+")
+"""Folders and addresses of one run, which say nothing."""
 
 COLUMNS = (
     "seed", "kills", "events", "lost", "doubled", "wrong counts", "verdicts", "wrong", "controls", "wrong", "missing",
@@ -52,8 +56,11 @@ def lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def said(reports: Sequence[Report]) -> str:
     """Return in words what was wrong, and how workers ended that nobody had told to."""
     made = [f"seed {report.seed}: {line}" for report in reports for line in report.findings.said]
-    ends = [f"seed {r.seed}: {count} x a worker {how}" for r in reports for how, count in r.exits.items()]
-    return "\n".join([*made, *ends])
+    ends: Counter[str] = Counter()
+    for one in reports:
+        for how, count in one.exits.items():
+            ends[f"seed {one.seed}: a worker {PLACE.sub('…', how)}"] += count
+    return "\n".join([*made, *(f"{how} ({count} x)" for how, count in ends.items())])
 
 
 def short_table(reports: Sequence[Report]) -> str:

@@ -34,7 +34,7 @@ def run(under: tuple[Cluster, Nursery], folder: Path, seed: int, kills: int) -> 
     spawn = partial(Child, nursery, "stock", (cluster.bootstrap, prefix), folder)
     with field(cluster, seed, (prefix, prefix + stock.GROUP), spawn) as driven:
         driven.tell = partial(print, flush=True)
-        drive(driven, stream, Schedule(kills, knows_state=False), lambda _: True)
+        drive(driven, stream, Schedule(kills, seed, knows_state=False), lambda _: True)
         finish(driven, stream, Quiet(cluster.bootstrap, prefix + stock.CHANGELOG))
         driven.group.stop()
         cluster.until_whole()

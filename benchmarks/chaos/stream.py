@@ -15,7 +15,7 @@ POLICY = """
 model: m
 max_skew: 5m
 lateness: 1m
-labels: {join_ttl: 2h, orphan_ttl: 30m, maturity: 30m}
+labels: {join_ttl: 6h, orphan_ttl: 30m, maturity: 30m}
 ood: {threshold: 0.9}
 slices: [{by: [tenant], max: 3}]
 slos:
@@ -24,13 +24,23 @@ slos:
 - {name: never_event_violations, objective: o, target: "== 0", window: rolling, action_on_breach: kill_switch}
 never_events: [{name: denial, when: "decision == 'deny'"}]
 """
+CHANGES = (
+    POLICY.replace('"<= 0.10"', '"<= 0.05"'),
+    POLICY.replace('"<= 0.08"', '"<= 0.12"')
+    .replace("name: ood_rate_1h", "name: ood_rate_2h")
+    .replace("1h, action", "2h, action"),
+)
+"""Policies that follow it in mid-stream: another target, then another window and another target again."""
+
 LATENESS = 60_000
 """What the policy grants, in ms."""
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
-EVERY = 5 * SECOND
+SPARSE, SPAN = 5 * SECOND, 12 * HOUR
+"""Between two predictions at the most, and from the first to the last at the most."""
+
 DELAY = 10 * MINUTE
-"""Between two predictions, and until an outcome."""
+"""From a prediction to its outcome."""
 
 JITTER = 50 * SECOND
 """How far events overtake each other: less than the policy's lateness, so that no count may depend on it."""
@@ -114,18 +124,21 @@ class Maker:
     now: int
     rng: np.random.Generator = field(init=False)
     start: int = field(init=False)
+    every: int = field(init=False)
+    """Between two predictions, in ms."""
 
     def __post_init__(self) -> None:
         """Choose the start."""
         self.rng = np.random.default_rng(self.seed)
-        self.start = (self.now - AWAY - self.predictions * EVERY) // HOUR * HOUR
+        self.every = min(SPARSE, SPAN // self.predictions)
+        self.start = (self.now - AWAY - self.predictions * self.every) // HOUR * HOUR
 
     def stream(self) -> Stream:
         """Return the stream."""
         lines = {"predictions": self._predictions(), "outcomes": self._outcomes()}
         placed = [item for topic, some in lines.items() for item in self._packets(topic, some)]
         packets = [packet for _, packet in sorted(placed, key=lambda one: one[0])]
-        end = self.start + self.predictions * EVERY
+        end = self.start + self.predictions * self.every
         flush = [Packet(topic, place, (self._last(topic, place, end),)) for topic in lines for place in self._places()]
         return Stream(packets, flush, end + FLUSH - LATENESS)
 
@@ -133,7 +146,7 @@ class Maker:
         return range(self.partitions)
 
     def _predictions(self) -> list[Line]:
-        return [self._prediction(f"e{i}", self.start + i * EVERY) for i in range(self.predictions)]
+        return [self._prediction(f"e{i}", self.start + i * self.every) for i in range(self.predictions)]
 
     def _prediction(self, name: str, ts: int, kind: str = "prediction") -> Line:
         tenant = TENANTS[int(self.rng.integers(3))]
@@ -149,7 +162,7 @@ class Maker:
     def _outcomes(self) -> list[Line]:
         made = []
         for i in range(self.predictions):
-            ts = self.start + i * EVERY + DELAY
+            ts = self.start + i * self.every + DELAY
             if self.rng.random() < 0.95:
                 made.append(Line("outcome", ts, _text(_outcome(f"e{i}", ts, i)), f"e{i}"))
             if self.rng.random() < 0.01:

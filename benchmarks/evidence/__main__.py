@@ -19,6 +19,9 @@ from benchmarks.evidence.registry import Acceptance, Measured, Size, every
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "evidence.md"
 STREAMS = Path(__file__).with_name("streams.md")
+FAULTS = Path(__file__).with_name("faults.md")
+"""What the last campaign of faults left: `python -m benchmarks.chaos --write` writes it."""
+
 STREAMS_TITLE = "## Which test covers which stream"
 ROW = re.compile(r"^\| (A\d+\w*) \|.*\n", re.MULTILINE)
 
@@ -108,7 +111,7 @@ def fresh() -> str:
 
 def below() -> str:
     """Return what stands below the table."""
-    return f"{STREAMS.read_text('utf-8')}\n{census.told(Size.FULL)}"
+    return f"{STREAMS.read_text('utf-8')}\n{FAULTS.read_text('utf-8')}\n{census.told(Size.FULL)}"
 
 
 if __name__ == "__main__":

@@ -113,8 +113,9 @@ async def _serve(setup: Setup, lineage: Lineage, settings: Settings, listen: tup
         settings.checkpoint_every, settings.idle_after, stall=settings.stall_after, size=settings.checkpoint_bytes
     )
     clients = Clients(settings.connection)
-    spill = None if settings.state_dir is None else Spill(Path(settings.state_dir))
-    budget = Budget() if spill is None else Budget(settings.memory << 20, spill.shelf)
+    memory = settings.memory << 20
+    spill = None if settings.state_dir is None else Spill(Path(settings.state_dir), memory)
+    budget = Budget() if spill is None else Budget(memory, spill.shelf)
     worker = Worker(setup, clients, pace, budget)
     worker.follower = Follower(clients, lineage)
     health, group = Health(worker), settings.group or ""
