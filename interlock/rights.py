@@ -4,11 +4,11 @@ Read and Write bring Describe with them, as Kafka has it. Light: the SDK names w
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from interlock.protocol import INPUTS, TOPICS
 
-Operation = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
+Operation = Literal["Read", "Write", "Create", "Alter", "Describe", "DescribeConfigs"]
 Kind = Literal["topic", "group", "transactional-id"]
 
 SINK_GROUP = "interlock-sink-"
@@ -36,6 +36,7 @@ READ: Mapping[str, tuple[str, ...]] = {
     "reviewer": ("audits", "outcomes"),
     "refeeder": (*INPUTS, "dead-letters"),
     "operator": ("commands", "tallies"),
+    "grower": (*INPUTS, "commands", "checkpoints"),
 }
 WRITE: Mapping[str, tuple[str, ...]] = {
     "worker": ("tallies", "verdicts", "control", "audits", "pages", "checkpoints", "dead-letters", "commands"),
@@ -43,12 +44,16 @@ WRITE: Mapping[str, tuple[str, ...]] = {
     "reviewer": ("outcomes",),
     "refeeder": (*INPUTS, "dead-letters"),
     "operator": ("commands",),
+    "grower": ("tallies", "checkpoints"),
 }
 MADE: Mapping[str, tuple[Operation, ...]] = {
     "worker": ("Describe", "DescribeConfigs"),
     "operator": ("Create", "Describe", "DescribeConfigs"),
+    "grower": ("Describe",),
 }
 """What is needed on every topic: by the worker to see that they are as they must be, by the operator to make them."""
+
+ALTER: Mapping[str, tuple[str, ...]] = {"grower": (*INPUTS, "checkpoints")}
 
 DENIALS: Mapping[str, Kind] = {"TopicAuthorizationFailedError": "topic", "GroupAuthorizationFailedError": "group"}
 """What clients of Kafka call it when a right is missing, and on what."""
@@ -63,6 +68,7 @@ PARTS: Mapping[str, str] = {
     "operator": "`interlock topics` and `interlock policy`, and who releases controls",
     "reviewer": "`interlock audits export` and `import`",
     "refeeder": "`interlock replay --dead-letters --send`",
+    "grower": "`interlock topics --grow`",
 }
 """Who needs rights of its own."""
 
@@ -76,18 +82,21 @@ def rights(part: str, prefix: str, group: str) -> list[Right]:
         "evidence": f"{prefix}{SINK_GROUP}evidence",
     }
     found = [Right("Read", "group", (groups[part],))] if part in groups else []
+    if part == "grower":
+        found.append(Right("Describe", "group", (group,)))
     if part == "refeeder":
         found.append(Right("Write", "transactional-id", (prefix + REFEED,)))
     topics = [
         ("Read", READ.get(part, ())),
         ("Write", WRITE.get(part, ())),
+        ("Alter", ALTER.get(part, ())),
         *((one, TOPICS) for one in MADE.get(part, ())),
     ]
     return found + [_on_topics(operation, names, prefix) for operation, names in topics if names]
 
 
 def _on_topics(operation: str, names: tuple[str, ...], prefix: str) -> Right:
-    known: dict[str, Operation] = {one: one for one in ("Read", "Write", "Create", "Describe", "DescribeConfigs")}
+    known: dict[str, Operation] = {one: one for one in get_args(Operation)}
     return Right(known[operation], "topic", tuple(prefix + name for name in names))
 
 

@@ -4,7 +4,7 @@ Offsets have gaps: markers of transactions, what these took back, what compactio
 of them, but not a gap at the very end of a partition: there a broker has nothing to answer with, for ever.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -47,6 +47,18 @@ async def read_at(
         async for record in _up_to(consumer, {place: max(offsets) + 1}):
             if record.offset in offsets:
                 yield record
+
+
+async def read_from(connect: Mapping[str, Any], starts: Mapping[TopicPartition, int]) -> AsyncGenerator[Any, None]:
+    """Yield all records of some partitions from an offset of each to the ends seen at the start."""
+    async with reading(connect) as consumer:
+        ends = await consumer.end_offsets(list(starts))
+        left = {place: end for place, end in ends.items() if end > starts[place]}
+        consumer.assign(list(left))
+        for place in left:
+            consumer.seek(place, starts[place])
+        async for record in _up_to(consumer, left):
+            yield record
 
 
 async def _up_to(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> AsyncIterator[Any]:

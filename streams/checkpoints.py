@@ -153,6 +153,10 @@ class Found:
         left = [key(owner, place, n) for place, kept in places.items() if place.epoch != epoch for n in kept]
         return left + [block_key(owner, name) for name in blocks if name.epoch != epoch and name not in named]
 
+    def owners(self) -> list[Owner]:
+        """Return all who have left anything."""
+        return sorted(self._pieces)
+
     def runs(self, kind: str, number: int) -> set[str]:
         """Return the runs that have left a state of a shard or judge."""
         return {

@@ -106,6 +106,9 @@ class Join:
         by_series = {f"slice{place}": "i4" for place in kept.slices} | {f"stated{place}": "i8" for place in kept.stated}
         self.predictions = Store(PREDICTION | made | guess | by_series, budget)
         self.told = {LABEL: Store(TOLD[LABEL] | said | truth, budget), REVIEW: Store(TOLD[REVIEW], budget)}
+        self._inherited = dict.fromkeys(FACTS, 0)
+        """Rows of facts before these are of the shard from which this one came when partitions grew; that counts their orphans."""
+        self._claimed: list[NDArray[np.int64]] = []
 
     def admit_predictions(self, ids: Ids, times: Times) -> Admitted:
         """Enter predictions; repeats of a remembered id are not fresh."""
@@ -171,6 +174,9 @@ class Join:
 
     def meet(self, fact: int, predictions: Rows, outcomes: Rows) -> None:
         """Note that these have met."""
+        ours = outcomes[outcomes < self._inherited[fact]]
+        if len(ours):
+            self._claimed.append(self.told[fact].take(ours)["e"][self.first(fact, ours)] + self.horizons.orphan)
         self.predictions.mark(predictions, fact)
         self.told[fact].mark(outcomes, SAID)
 
@@ -197,10 +203,16 @@ class Join:
             ends = told.take(rows)["e"] + self.horizons.orphan
             lost = ends < before
             told.mark(rows[lost], SAID)
+            lost &= rows >= self._inherited[fact]
             given_up.append(ends[lost][self.first(fact, rows[lost])])
             if ends.max() - self._lateness >= before:
                 break  # effective time runs back by no more than that
         return np.concatenate(given_up)
+
+    def claimed(self) -> NDArray[np.int64]:
+        """Return, once, the ends of the waits of inherited outcomes that have met: another shard counts them as orphans, int64[m] ms."""
+        claimed, self._claimed = self._claimed, []
+        return np.concatenate([np.zeros(0, np.int64), *claimed])
 
     def waiting(self) -> int:
         """Count outcomes that have not met a prediction yet."""
@@ -210,12 +222,14 @@ class Join:
 
     def snapshot(self, *, blocks: bool = False) -> dict[str, Any]:
         """Return the state as plain values and arrays; with `blocks` as in `Store`."""
-        return {name: store.snapshot(blocks=blocks) for name, store in self.stores().items()}
+        inherited = {"inherited": [self._inherited[fact] for fact in FACTS]}
+        return {name: store.snapshot(blocks=blocks) for name, store in self.stores().items()} | inherited
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same plan's join."""
         for name, store in self.stores().items():
             store.restore(saved[name])
+        self._inherited = dict(zip(FACTS, saved.get("inherited", (0, 0)), strict=True))
 
     def sizes(self) -> dict[str, int]:
         """Return how many events are remembered of each side."""

@@ -114,6 +114,13 @@ class Judge:
             said += self._advance(BEGINNING)
         return said
 
+    def grow(self, shards: int, reached: Iterable[tuple[int, str, int]]) -> None:
+        """Wait for so many shards from here on; those that come have closed the panes that they are said to have `reached`."""
+        self.shards = shards
+        for shard, chain, through in reached:
+            known = self.chains[chain].reached
+            known[shard] = max(through, known.get(shard, through))
+
     def idle(self, shard: int, topic: str) -> list[Said]:
         """Wait no longer for a shard's `predictions` or `outcomes`, until it reports progress; judge what that completes."""
         self.chains[FED[topic]].idle.add(shard)

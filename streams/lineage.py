@@ -115,6 +115,16 @@ async def read_lineage(clients: Clients, group: str, *, unsigned: bool = True) -
     return lineage
 
 
+async def read_groups(clients: Clients) -> dict[str, Lineage]:
+    """Return the policies of every group that has any."""
+    found: dict[str, Lineage] = {}
+    async for record in read_all(clients.consumer, clients.prefix + TOPIC, [0]):
+        told = read_policy_record(record.value)
+        if told is not None:
+            found.setdefault(told.group, Lineage(told.group)).take(record.value)
+    return {group: lineage for group, lineage in found.items() if lineage.first is not None}
+
+
 async def furthest(clients: Clients, judges: int) -> int | None:
     """Return the event time (ms) up to which any shard has counted, by the newest records of `tallies`; None without any."""
     found: list[int] = []

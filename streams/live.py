@@ -47,6 +47,11 @@ class Followed(NamedTuple):
     policy: Policy
 
 
+def run_of(first: Policy, reference: str) -> str:
+    """Return the name under which counts may be added up: 16 hex digits of the first policy and the reference's id."""
+    return hashlib.sha256(f"{first.digest}\n{reference}".encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Setup:
     """All that a shard or a judge is a function of, besides its input."""
@@ -79,9 +84,8 @@ class Setup:
 
     @cached_property
     def run(self) -> str:
-        """The name under which counts may be added up: the first policy and the reference, 16 hex digits."""
-        reference = "" if self.reference is None else self.reference.id
-        return hashlib.sha256(f"{self.policy.digest}\n{reference}".encode()).hexdigest()[:16]
+        """The name under which counts may be added up."""
+        return run_of(self.policy, "" if self.reference is None else self.reference.id)
 
     @cached_property
     def scorer(self) -> Scorer:

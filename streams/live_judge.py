@@ -4,6 +4,7 @@ Its state is a function of a prefix of that partition (STREAM.md §6). Wall cloc
 when a lease is renewed and when a release may go out.
 """
 
+import logging
 from collections import Counter as Counters
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -30,6 +31,8 @@ from interlock.streams.tally import TallyRecord
 
 Outputs = list[Outgoing]
 
+log = logging.getLogger("interlock.worker")
+
 
 class LiveJudge:
     """The judge of the models whose counts come on one partition of `tallies`."""
@@ -49,6 +52,8 @@ class LiveJudge:
         self._withheld: list[Control] = []
         self._fresh: dict[int, int] = {}
         self._seq = 0
+        self._counted = False
+        """Whether it has heard how many shards there are; until then it takes it that there are as many as partitions."""
 
     # -- input -------------------------------------------------------------------------------------------------------
 
@@ -89,8 +94,8 @@ class LiveJudge:
 
     def _take(self, record: wire.Record, now: int) -> Outputs:
         match record:
-            case wire.Topology():
-                self._check(record)
+            case wire.Topology() | wire.Grown():
+                self._count(record)
             case wire.Follows() if record.number >= len(self.setup.changes):
                 self._follow(record.since, record.policy)
             case wire.Triggered():
@@ -118,7 +123,7 @@ class LiveJudge:
                 f"{when(self.judge.counted())}; start anew with another --group"
             )
         self.setup = self.setup.with_changes((*self.setup.changes, Followed(text, since, policy)))
-        judge = Judge(self.setup.plan, self.setup.learned, self.setup.layout.shards)
+        judge = Judge(self.setup.plan, self.setup.learned, self.judge.shards)
         judge.restore(self.judge.snapshot())
         self.judge = judge
 
@@ -126,12 +131,27 @@ class LiveJudge:
         """Return the controls of epochs that nobody has heard of: more violations of one pane say nothing new."""
         return [control for control in early if control.epoch > self.published.epoch(control)]
 
-    def _check(self, record: wire.Topology) -> None:
-        if record.shards != self.setup.layout.shards:
+    def _count(self, record: wire.Topology | wire.Grown) -> None:
+        """See that all counts are of as many partitions; what an older worker says late is of fewer."""
+        shards = record.shards
+        if not self._counted:
+            self._counted, self.judge.shards = True, shards  # with as many the group began; it may have grown since
+        if isinstance(record, wire.Grown):
+            return self.judge.grow(max(shards, self.judge.shards), record.reached)
+        known, ours = self.judge.shards, self.setup.layout.shards
+        if shards > ours:
             raise UserError(
-                f"the input topics have {self.setup.layout.shards} partitions, the counts on tallies are of {record.shards}: "
-                "start anew with another --group and empty topics; growing them is not in force yet"
+                f"the input topics had {ours} partitions when this worker was started, counts on tallies are of {shards}: "
+                "start all workers anew; if the topics were made anew, with another --group"
             )
+        if shards > known:
+            raise UserError(
+                f"the input topics have {shards} partitions, the counts on tallies are of {known}: only `interlock topics "
+                "--grow` lets counts go on; start anew with another --group and empty topics"
+            )
+        if known > ours:
+            log.warning("judge %d waits for %d shards: repeat `interlock topics --grow %d`", self.number, known, known)
+        return None
 
     def _command(self, command: wire.Command, now: int) -> Outputs:
         """Do what a person says, or keep it as a dead letter."""
@@ -207,7 +227,7 @@ class LiveJudge:
 
     def fresh(self, now: int) -> bool:
         """Return whether every shard has lately read all there was (ms, wall clock)."""
-        known = [self._fresh.get(shard, 0) for shard in range(self.setup.layout.shards)]
+        known = [self._fresh.get(shard, 0) for shard in range(max(self.judge.shards, self.setup.layout.shards))]
         return min(known) >= now - self._lease.ttl
 
     @property
@@ -255,6 +275,7 @@ class LiveJudge:
         """Return the state and what it covers, as plain values and arrays."""
         return {
             "positions": {"tallies": self.position},
+            "shards": self.judge.shards if self._counted else 0,
             "changes": [(one.since, one.text) for one in self.setup.changes],
             "judge": self.judge.snapshot(),
             "parts": self._parts.snapshot(),
@@ -267,6 +288,8 @@ class LiveJudge:
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same judge of the same setup."""
         self.position = saved["positions"]["tallies"]
+        self._counted = saved.get("shards", 0) > 0
+        self.judge.shards = saved.get("shards", 0) or self.judge.shards
         for since, text in saved.get("changes", []):
             self._follow(since, text)
         self.judge.restore(saved["judge"])

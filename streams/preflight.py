@@ -11,7 +11,7 @@ from interlock.errors import FindingError
 from interlock.rights import Right, lacks, rights
 from interlock.streams.topics_admin import administering
 
-NAMES = {"Read": "READ", "Write": "WRITE", "Describe": "DESCRIBE"}
+NAMES = {"Read": "READ", "Write": "WRITE", "Alter": "ALTER", "Describe": "DESCRIBE"}
 """What kafka-python calls the operations that are asked for; the others are not needed to run."""
 
 HIDDEN = 29

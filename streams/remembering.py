@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from interlock.policies.plan import LABELLED, Kind, Plan
 from interlock.streams.batch import Outcomes
 from interlock.streams.classes import Classes, signs_of
-from interlock.streams.counting import Chunk
+from interlock.streams.counting import Chunk, Counted
 from interlock.streams.counting_labels import Labelled, Reviewed
 from interlock.streams.join import LABEL, REVIEW, Join, Kept
 from interlock.streams.labels import NO_CLASS, class_hashes, positives, top_classes
@@ -43,6 +43,14 @@ def kept(plan: Plan) -> Kept:
 
 def _facts(kinds: set[Kind]) -> int:
     return LABEL * bool(kinds - {Kind.EVENTS, Kind.RECALL}) | REVIEW * (Kind.RECALL in kinds)
+
+
+def slices_in(needs: Kept, counted: Counted, rows: int) -> dict[int, Ints]:
+    """Return the slice codes of n predictions by joined series; -1 where one does not count there."""
+    nowhere = np.full(rows, -1, np.int64)
+    return {
+        p: np.where(counted.inside[p], counted.slices[p], -1) if p in counted.inside else nowhere for p in needs.slices
+    }
 
 
 def remember(join: Join, plan: Plan, chunk: Chunk, rows: Ints, slices: Mapping[int, Ints]) -> None:

@@ -18,12 +18,12 @@ from interlock.streams.batch import AbuseReports, Outcomes, Predictions
 from interlock.streams.budget import Budget
 from interlock.streams.classes import Classes, predicted
 from interlock.streams.clock import BEGINNING, Clock, Times
-from interlock.streams.counting import Chunk, Counted, probabilities
+from interlock.streams.counting import Chunk, probabilities
 from interlock.streams.due import Due
 from interlock.streams.facts import count, take_in, waited_for
 from interlock.streams.join import Join
 from interlock.streams.names import OVERFLOW, Names, distinct
-from interlock.streams.remembering import kept, remember
+from interlock.streams.remembering import kept, remember, slices_in
 from interlock.streams.reporting import FIRST_SLICE, Reports
 from interlock.streams.scoring import Scorer
 from interlock.streams.segments import Segment, Segments
@@ -207,17 +207,9 @@ class Shard:
         output.triggers += [Trigger(x.reason, *x.version, x.ts, x.event_id, self.number, x.at) for x in broken]
         output.due += segment.due.of(chunk, times.effective, counted)
         if plan.joins:
-            remember(self.join, plan, chunk, rows, self._slices(counted, chunk.rows()))
+            remember(self.join, plan, chunk, rows, slices_in(self._kept, counted, chunk.rows()))
             met = waited_for(self.join, rows)
             self.counters["joined"] += count(self.join, plan, met, self.open["joined"])
-
-    def _slices(self, counted: Counted, rows: int) -> dict[int, Ints]:
-        """Return the slice codes of n predictions by joined series; -1 where one does not count there."""
-        nowhere = np.full(rows, -1, np.int64)
-        return {
-            p: np.where(counted.inside[p], counted.slices[p], -1) if p in counted.inside else nowhere
-            for p in self._kept.slices
-        }
 
     def _count_reports(self, batch: AbuseReports, times: Times) -> None:
         self.counters["late"] += int(times.late.sum())
@@ -258,6 +250,7 @@ class Shard:
 
     def _advance(self, output: Output) -> Output:
         """Close what the watermarks have passed; a topic that has ended goes along with the other."""
+        self._orphans(self.join.claimed(), -1)
         furthest = max(self.clocks["predictions"].watermark, self.clocks["outcomes"].watermark)
         along = TOPICS if self._reports is not None else ("predictions", "outcomes")
         marks = {t: furthest if c.ended and t in along else c.watermark for t, c in self.clocks.items()}
@@ -292,10 +285,14 @@ class Shard:
         return known if self._reports is None else [*known, *[""] * (FIRST_SLICE - len(known)), *self.names.values]
 
     def _give_up(self, before: int) -> None:
-        """Count outcomes whose prediction can come no more; they belong to no model."""
-        ends = self.join.orphans(before) if self.plan.joins else np.zeros(0, np.int64)
-        self.counters["orphan"] += len(ends)
+        """Count outcomes whose prediction can come no more."""
+        if self.plan.joins:
+            self._orphans(self.join.orphans(before), 1)
+
+    def _orphans(self, ends: Ints, sign: int) -> None:
+        """Count orphans, or take back what another shard counts of them; they belong to no model."""
+        self.counters["orphan" if sign > 0 else "reclaimed"] += len(ends)
         if len(ends):
             keys, sums = tabulate([ends // self.plan.tick])
-            nowhere = self.names.code("[]")
-            self.open["joined"].add((keys[0], NO_COHORT, 0, self._version_code("", ""), nowhere, ORPHANS), sums[0])
+            place = NO_COHORT, 0, self._version_code("", ""), self.names.code("[]"), ORPHANS
+            self.open["joined"].add((keys[0], *place), sign * sums[0])

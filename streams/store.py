@@ -31,6 +31,15 @@ ABSENT = {"revision": 0, "before": 0}
 """What old states say of fields that they have not; of all others, and where a policy came later that asks for more: nothing, -1."""
 
 
+def end_of(state: Mapping[str, Any]) -> int:
+    """Return the number of the row after the last one of a store's snapshot."""
+    if "blocks" not in state:
+        rows = state["h1"][state["indexed"]] if "indexed" in state else state["h1"]
+        return int(state.get("first", 0)) + len(rows)
+    begin: int = state["blocks"][-1].stop if state["blocks"] else state["first"]
+    return begin + len(state["rest"]["h1"])
+
+
 class Store:
     """Records of fixed fields by a 128-bit id hash, each with `met`: uint8 whose bits may be set later.
 

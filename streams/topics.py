@@ -51,7 +51,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A topic: `settings` make it; an existing one must have `required` of them, and `partitions` if `is_exact`."""
+    """A topic: `settings` make it; an existing one must have `required` of them, and as many `partitions`, or more if not `is_exact`."""
 
     topic: str
     partitions: int
@@ -72,7 +72,8 @@ class Found:
 def specs(layout: Layout, found: Mapping[str, int]) -> dict[str, Spec]:
     """Return the specification of every topic by its full name; `found` has the partitions of those that exist."""
     by_name = {name: layout.prefix + name for name in TOPICS}
-    shards = layout.partitions or max((found.get(by_name[name], 0) for name in SHARDED), default=0) or 1
+    there = [max(found.get(by_name[name], 0) for name in some) for some in (INPUTS, ("checkpoints",))]
+    shards = layout.partitions or there[0] or there[1] or 1
     tallies = layout.tally_partitions or found.get(by_name["tallies"], 1)
     partitions = dict.fromkeys(SHARDED, shards) | {"tallies": tallies}
     return {topic: _spec(name, topic, partitions) for name, topic in by_name.items()}
@@ -87,7 +88,8 @@ def _spec(name: str, topic: str, partitions: Mapping[str, int]) -> Spec:
     if name == "commands":
         settings["retention.bytes"] = "-1"
         required += UNLIMITED
-    return Spec(topic, partitions.get(name, 1), name in partitions or name in ORDERED, settings, tuple(required))
+    is_exact = name in ORDERED or (name in partitions and name != "checkpoints")  # which grow ahead of the inputs
+    return Spec(topic, partitions.get(name, 1), is_exact, settings, tuple(required))
 
 
 def differences(spec: Spec, found: Found | None, bootstrap: str) -> list[str]:
@@ -95,7 +97,7 @@ def differences(spec: Spec, found: Found | None, bootstrap: str) -> list[str]:
     if found is None:
         return [f"{spec.topic}: found no such topic, expected one; how to mend it: `interlock topics` creates it"]
     lines = []
-    if spec.is_exact and found.partitions != spec.partitions:
+    if found.partitions != spec.partitions and (spec.is_exact or found.partitions < spec.partitions):
         lines.append(
             f"{spec.topic}: found {_count(found.partitions)}, expected {_count(spec.partitions)};"
             f" how to mend it: {_more_partitions(spec, found, bootstrap)}"
@@ -130,7 +132,11 @@ def _more_partitions(spec: Spec, found: Found, bootstrap: str) -> str:
         return "Kafka never removes partitions: give all of them as many, or delete the topic and create it anew"
     if spec.partitions % found.partitions:
         return f"partitions grow by whole multiples only: ask for {found.partitions} or {2 * found.partitions}"
+    name = next((name for name in SHARDED if spec.topic.endswith(name)), None)
+    if name is None:
+        return f"its partitions do not grow: ask for {found.partitions}, or make all topics anew under another --prefix"
+    prefix = f" --prefix {spec.topic.removesuffix(name)}" if spec.topic != name else ""
     return (
-        f"stop its producers, let the workers read all of it, then kafka-topics.sh --bootstrap-server {bootstrap}"
-        f" --alter --topic {spec.topic} --partitions {spec.partitions}"
+        "stop producers, let workers read everything, stop them too; then"
+        f" interlock topics POLICY --bootstrap {bootstrap}{prefix} --grow {spec.partitions}"
     )

@@ -1,5 +1,6 @@
-"""Topics on a broker: created where they are missing, verified where they exist, never altered."""
+"""Topics on a broker: created where they are missing, verified where they exist, altered by nothing but `grow`."""
 
+import logging
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import Any, TypeVar
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import (
+    CoordinatorNotAvailableError,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
@@ -100,6 +102,37 @@ def verify(where: str | Connection, layout: Layout = Layout()) -> Outcome:  # no
 def partitions_of(where: str | Connection, prefix: str = "") -> dict[str, int]:
     """Return the number of partitions of every topic that exists, by full name. Raises as `create`."""
     return _done(lambda admin: _look(admin, Layout(prefix)).counts, where, prefix)
+
+
+def grow(where: str | Connection, prefix: str, after: Mapping[str, int]) -> None:
+    """Give topics, by full name, so many partitions; those that have as many stay as they are. Raises as `create`."""
+
+    def work(admin: KafkaAdminClient) -> None:
+        counts = _look(admin, Layout(prefix)).counts
+        fewer = {topic: count for topic, count in after.items() if counts[topic] < count}
+        if fewer:
+            admin.create_partitions(fewer)
+
+    _done(work, where, prefix)
+
+
+def members(where: str | Connection, prefix: str, groups: Sequence[str]) -> dict[str, int]:
+    """Return how many consumers each group has at this moment. Raises as `create`."""
+
+    def work(admin: KafkaAdminClient) -> dict[str, int]:
+        logging.getLogger("kafka.admin").setLevel(logging.ERROR)  # Faust's words about a member are none that it knows
+        deadline = time.monotonic() + FAILOVER
+        while True:
+            try:
+                told = admin.describe_groups(list(groups))
+            except CoordinatorNotAvailableError:  # a Kafka that is new, or has just lost a broker
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(AGAIN)
+            else:
+                return {group: len(told[group]["members"]) for group in groups}
+
+    return _done(work, where, prefix)
 
 
 def _done(work: Callable[[KafkaAdminClient], T], where: str | Connection, prefix: str) -> T:

@@ -104,8 +104,16 @@ class Follows(NamedTuple):
     policy: str
 
 
-Record = Topology | Tallies | Triggered | Idle | Tick | Beat | Command | Follows
-KINDS: tuple[type, ...] = (Topology, Tallies, Triggered, Idle, Tick, Beat, Command, Follows)
+class Grown(NamedTuple):
+    """The input topics get so many partitions: `reached` are shard, chain and last closed pane of each shard that comes."""
+
+    run: str
+    shards: int
+    reached: list[tuple[int, str, int]]
+
+
+Record = Topology | Tallies | Triggered | Idle | Tick | Beat | Command | Follows | Grown
+KINDS: tuple[type, ...] = (Topology, Tallies, Triggered, Idle, Tick, Beat, Command, Follows, Grown)
 
 
 def encode(record: Record) -> bytes:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from interlock.errors import UserError
 from interlock.policies.changes import when
-from interlock.protocol import CONTENT_TYPE
+from interlock.protocol import CONTENT_TYPE, INPUTS
 from interlock.streams import wire
 from interlock.streams.batch import Message
 from interlock.streams.budget import Budget
@@ -141,6 +142,8 @@ class Worker:
             UserError: the topics of a shard came apart, or records that no checkpoint covers are gone.
         """
         wanted = set(places)
+        if any(place.topic in INPUTS and place.partition >= self.setup.layout.shards for place in wanted):
+            raise UserError("the input topics have more partitions than when this worker was started: start it anew")
         keys = readers(wanted)
         self.generation = generation
         self.keep(wanted)

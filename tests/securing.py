@@ -47,6 +47,7 @@ OPERATIONS = {
     "Read": "READ",
     "Write": "WRITE",
     "Create": "CREATE",
+    "Alter": "ALTER",
     "Describe": "DESCRIBE",
     "DescribeConfigs": "DESCRIBE_CONFIGS",
 }

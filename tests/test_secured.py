@@ -87,7 +87,10 @@ def test_every_part_works_with_the_rights_that_are_printed(secured: Secured, pol
         said = json.dumps(worker.status()) + worker.said()
         mode = guard.mode(model="m")
 
+    grown = interlock("topics", policy, "--grow", 2, **secured.user("grower", prefix=PREFIX))
+
     assert mode == "killed"
+    assert (grown.returncode, "grown from 1 to 2 partitions" in grown.stdout) == (0, True), grown.stderr
     assert taken(secured, "clickhouse", "tallies") > 0
     assert taken(secured, "pagerduty", "pages") > 0
     assert frozen(secured, policy.parent / "evidence") == ["e1"]
