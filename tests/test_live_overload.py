@@ -27,6 +27,9 @@ BULK = 12_000
 MOST = 16 << 20
 """Bytes by which a worker may grow: some times what its buffers hold, and far less than what waits."""
 
+REFUSALS = 6
+"""How often Kafka takes nothing: in the pauses between, a worker could fetch all that waits."""
+
 POLICY = """
 model: m
 lateness: 30s
@@ -109,11 +112,13 @@ def test_while_kafka_takes_nothing_of_what_a_worker_says_events_wait_in_kafka(ka
         limit(kafka, "mute.tallies", 10)
         sender.start()
         sender.join()
-        until(lambda: worker.status()["failing"], "Kafka's refusal to be told")
+        until(lambda: worker.said().count("cannot send") > REFUSALS, "refusals")
         until(lambda: lag(worker) == EVENTS // PACK - positions(worker) > 0, "all that waits to be told")
-        held, grown = counted([worker], "predictions"), most_memory(worker) - before
+        failing, held = worker.status()["failing"], counted([worker], "predictions")
         limit(kafka, "mute.tallies", 1 << 20)
         assert_nothing_was_dropped(worker)
+        grown = most_memory(worker) - before
 
+    assert "MessageSizeTooLarge" in failing
     assert held < EVENTS * 3 / 4
     assert grown < MOST

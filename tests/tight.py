@@ -6,7 +6,7 @@ from interlock.streams import app, outbox
 
 def main() -> None:
     """Run the command line."""
-    app.FETCHED, app.BUFFERED, outbox.FULL = 1 << 20, 4, 40
+    app.FETCHED, app.BUFFERED, outbox.FULL = 1 << 20, 4, 10
     command_line.main()
 
 
