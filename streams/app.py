@@ -58,7 +58,7 @@ def build(worker: Worker, group: Group) -> Any:
         topic_allow_declare=False,
         topic_disable_leader=True,
         stream_buffer_maxsize=BUFFERED,
-        consumer_max_fetch_size=1 << 30,
+        consumer_max_fetch_size=FETCHED,
         stream_wait_empty=False,
         broker_session_timeout=group.session,
         broker_heartbeat_interval=group.session / 5,
