@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,9 +11,11 @@ import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from interlock.commands.broker import Broker
+from interlock.protocol import JSON_LINES
 from tests.living import PACK, Running, send, topics, until
 from tests.replaying import START, prediction
 from tests.story import counted, lag, until_published
+from tests.test_live_bad_input import of_type, producing
 
 pytestmark = pytest.mark.integration
 
@@ -57,8 +59,15 @@ def begun(kafka: Broker, folder: Path, prefix: str) -> Iterator[tuple[Running, t
     with Running(policy, kafka.bootstrap, prefix, program=("tests.tight",)) as worker:
         send(kafka.bootstrap, prefix, {"predictions": events[:FIRST]})
         until(lambda: counted([worker], "predictions") == FIRST and lag(worker) == 0, "the first events")
-        rest = {"predictions": events[FIRST:]}
-        yield worker, threading.Thread(target=send, args=(kafka.bootstrap, prefix, rest)), most_memory(worker)
+        packs = [b"\n".join(events[at : at + PACK]) for at in range(FIRST, EVENTS, PACK)]
+        yield worker, threading.Thread(target=fill, args=(kafka, prefix + "predictions", packs)), most_memory(worker)
+
+
+def fill(kafka: Broker, topic: str, packs: Sequence[bytes]) -> None:
+    """Send packs of events as fast as it goes: they are made before."""
+    with producing(kafka) as producer:
+        for pack in packs:
+            producer.send(topic, pack, headers=of_type(JSON_LINES), partition=0)
 
 
 def most_memory(worker: Running) -> int:
