@@ -14,7 +14,19 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks import counting, drifting, fitting, judging, live, live_more, memory, overload, replaying, scoring, storing
+from benchmarks import (
+    counting,
+    drifting,
+    fitting,
+    judging,
+    live,
+    live_more,
+    memory,
+    overload,
+    replaying,
+    scoring,
+    storing,
+)
 from benchmarks.replaying import Speed
 from interlock.commands.broker import Broker
 from interlock.errors import Unreachable, UserError

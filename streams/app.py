@@ -179,8 +179,7 @@ def _timers(app: Any, worker: Worker, prefix: str) -> None:
             await worker.save_due()
 
     async def look() -> None:
-        if not app.rebalancing:
-            await app.consumer.look()
+        await app.consumer.look()
 
     app.timer(BEAT)(beat)
     app.timer(BEAT)(look)

@@ -116,7 +116,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def look(self) -> None:
         """Find out where partitions end that are not fetched, since their agents are full or they are paused."""
-        await self._thread.look()
+        if not self.app.rebalancing:
+            await self._thread.look()
 
     def reached(self, tp: TP, position: int) -> int | None:
         """Return up to where all was read, by a state that is at `position`; None while the partition is paused.

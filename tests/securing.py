@@ -54,6 +54,7 @@ KINDS = ("topic", "group", "transactional-id")
 SASL = "org.apache.kafka.common.security"
 OAUTH = f"{SASL}.oauthbearer"
 BROKER = 'unsecuredLoginStringClaim_sub="broker"'
+PROTOCOLS = "SECURE:SASL_SSL,OPEN:SASL_PLAINTEXT,INNER:PLAINTEXT,MUTUAL:SSL,CONTROLLER:PLAINTEXT"
 PEM = serialization.Encoding.PEM
 VALIDATOR = f"{OAUTH}.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler"
 
@@ -196,8 +197,7 @@ def properties(folder: Path, ports: list[int]) -> str:
     return "\n".join(
         [
             *lines,
-            "listener.security.protocol.map="
-            "SECURE:SASL_SSL,OPEN:SASL_PLAINTEXT,INNER:PLAINTEXT,MUTUAL:SSL,CONTROLLER:PLAINTEXT",
+            f"listener.security.protocol.map={PROTOCOLS}",
             "listener.name.mutual.ssl.client.auth=required",
             "listener.name.mutual.ssl.principal.mapping.rules=RULE:^CN=([a-z-]+)$/$1/",
             "ssl.truststore.type=PEM",

@@ -164,7 +164,9 @@ def test_wrong_use_is_one_line(arguments: tuple[str, ...], said: str) -> None:
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("who", [("--set", "bootstrap=x"), ("--settings",), ("INTERLOCK_SETTINGS",), ("INTERLOCK_BOOTSTRAP",)])
+@pytest.mark.parametrize(
+    "who", [("--set", "bootstrap=x"), ("--settings",), ("INTERLOCK_SETTINGS",), ("INTERLOCK_BOOTSTRAP",)]
+)
 @pytest.mark.parametrize("policy", [(), ("policy.yaml", "--no-clickhouse")])
 def test_where_kafka_is_may_be_said_as_to_all_commands(
     policy: tuple[str, ...], who: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -110,7 +110,7 @@ def test_three_times_what_a_worker_can_take_waits_in_kafka_and_never_events_in_i
         grown = most_memory(worker) - before
 
     assert 3 * taken < EVENTS - FIRST
-    assert behind is not None and behind > (EVENTS - FIRST) / PACK / 2
+    assert (behind or 0) > (EVENTS - FIRST) / PACK / 2
     assert {c["slo"] for c in controls if c["mode"] == "killed"} == {"never_event_violations"}
     assert left
     assert grown < MOST

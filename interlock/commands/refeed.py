@@ -54,7 +54,9 @@ def feed_again(asked: Asked | None) -> None:
         raise UserError("what is to be replayed? Give POLICY and --predictions, or --dead-letters")
     place = _place(asked)
     if place is None:
-        raise UserError("--dead-letters without POLICY feeds a live pipeline: give --bootstrap, or set INTERLOCK_BOOTSTRAP")
+        raise UserError(
+            "--dead-letters without POLICY feeds a live pipeline: give --bootstrap, or set INTERLOCK_BOOTSTRAP"
+        )
     with ExitStack() as stack:
         feeder = stack.enter_context(Feeder(place)) if asked.send else None  # it ends all others before we look
         fed, junk = _fates(asked, _repair(asked, frozenset()))
