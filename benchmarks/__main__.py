@@ -47,7 +47,7 @@ LIVE = live.Size(EVENTS, 5_000, 100, 5)
 LIVE_QUICK = live.Size(QUICK[0], 200, 10, 1, peers=False)
 MORE = 1_200_000, 10_000_000, 5
 MORE_QUICK = 6_000, 8_000, 1
-OVERLOAD, OVERLOAD_QUICK = 400_000, 20_000
+OVERLOAD, OVERLOAD_QUICK = 200_000, 20_000
 QUICKLY = ("--session-timeout", "6")
 """Events of a topic, events of the memory's run, runs."""
 
@@ -121,7 +121,7 @@ def print_overload(events: int) -> None:
             return
         with broker:
             found = overload.overloaded(broker, events, Path(name))
-    print(f"\n{f'overload: {events:,} events in frames, 50 in a pane':65}")
+    print(f"\n{f'overload: {events:,} events in frames, 10 in a pane':65}")
     for what, value, unit in (
         ("taken by a worker alone", found.alone, "events/s"),
         ("offered", found.offered, "events/s"),

@@ -23,8 +23,8 @@ from tests.living import Running, records
 PARTITIONS, NEVER, ALONE = 4, 10, 4
 """Partitions of the inputs; never-events, evenly spread; the part of the events by which the worker's own rate is told."""
 
-SPACING = 12_000
-"""Milliseconds between events: 50 in a pane."""
+SPACING = 60_000
+"""Milliseconds between events: 10 in a pane."""
 
 LOOK, PATIENCE = 0.1, 900.0
 """Seconds between looks, and until it gives up."""

@@ -163,7 +163,8 @@ def secured_broker(folder: Path) -> Iterator[Secured]:
     (folder / "log4j2.properties").write_text(LOG4J)
     _format(command, settings)
     pid, leash = on_leash([*command, "kafka.Kafka", str(settings)], folder / "kafka.log")
-    broker = Secured(folder, *(f"127.0.0.1:{port}" for port in ports[:4]), ca)
+    tls, clear, inner, mutual = (f"127.0.0.1:{port}" for port in ports[:4])
+    broker = Secured(folder, tls, clear, inner, mutual, ca)
     process = Running(pid)
     try:
         context = ssl.create_default_context(cafile=ca)

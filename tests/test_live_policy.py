@@ -146,7 +146,7 @@ def test_a_second_group_of_the_same_policy_on_the_same_topics_is_refused_in_one_
     started = ("worker", policy, "--bootstrap", kafka.bootstrap, "--prefix", "groups.", "--group")
     for one, group in ((policy, "groups-one"), (other, "groups-other")):
         with Running(one, kafka.bootstrap, "groups.", (*OPTIONS, "--group", group)) as worker:
-            until(lambda worker=worker: owned(worker), f"the shards of {group}")  # type: ignore[misc]
+            until(lambda worker=worker: owned([worker]), f"the shards of {group}")  # type: ignore[misc]
     code, _, err = command(*started, "groups-two")
 
     assert code == 2
