@@ -31,6 +31,8 @@ from benchmarks.replaying import Speed
 from interlock.commands.broker import Broker
 from interlock.errors import Unreachable, UserError
 
+OPTIONS = {"--quick", "--live", "--files", "--counting", "--storing"}
+
 EVENTS, REPEATS = 300_000, 3
 MEMORY_EVENTS = 1_000_000
 DAYS = 30
@@ -54,6 +56,10 @@ QUICKLY = ("--session-timeout", "6")
 
 def main(options: Collection[str]) -> None:
     """Print the machine and the tables."""
+    if unknown := {option for option in options if not option.startswith("--pending=")} - OPTIONS:
+        sys.exit(
+            __doc__ if "--help" in unknown else f"{', '.join(sorted(unknown))}: expected {', '.join(sorted(OPTIONS))}"
+        )
     quick = "--quick" in options
     print(f"{machine()}; load {os.getloadavg()[0]:.1f}")
     if "--storing" in options:

@@ -5,10 +5,11 @@ of them, but not a gap at the very end of a partition: there a broker has nothin
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from interlock.streams.clients import reading
 
 QUIET = 2
 """Answers in a row, of every partition that is left, that must have brought nothing before there is nothing."""
@@ -21,8 +22,8 @@ async def read_all(
 
     `connect` is aiokafka's.
     """
-    async with _reader(connect) as consumer:
-        places = [TopicPartition(topic, number) for number in partitions]
+    places = [TopicPartition(topic, number) for number in partitions]
+    async with reading(connect) as consumer:
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
         begins = await consumer.beginning_offsets(places)
@@ -40,22 +41,12 @@ async def read_at(
     if not offsets:
         return
     place = TopicPartition(topic, partition)
-    async with _reader(connect) as consumer:
+    async with reading(connect) as consumer:
         consumer.assign([place])
         consumer.seek(place, min(offsets))
         async for record in _up_to(consumer, {place: max(offsets) + 1}):
             if record.offset in offsets:
                 yield record
-
-
-@asynccontextmanager
-async def _reader(connect: Mapping[str, Any]) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(enable_auto_commit=False, auto_offset_reset="earliest", **connect)
-    await consumer.start()
-    try:
-        yield consumer
-    finally:
-        await consumer.stop()
 
 
 async def _up_to(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> AsyncIterator[Any]:

@@ -1,15 +1,22 @@
 """A connection as aiokafka takes it."""
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
-from aiokafka import AIOKafkaProducer, codec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, codec
 from aiokafka.abc import AbstractTokenProvider
 
 from interlock.connection import Connection
 from interlock.errors import UserError
 from interlock.oauth import Tokens
+
+LAST_WORDS = 5.0
+"""Seconds that a consumer may take to end."""
+
+log = logging.getLogger("interlock.worker")
 
 
 class Clients:
@@ -41,6 +48,31 @@ class Clients:
             await client.start()
         finally:
             await client.stop()
+
+
+@asynccontextmanager
+async def reading(connect: Mapping[str, Any]) -> AsyncIterator[AIOKafkaConsumer]:
+    """Yield a consumer of no group, started; `connect` is aiokafka's.
+
+    Raises:
+        KafkaError: no broker answers.
+    """
+    consumer = AIOKafkaConsumer(enable_auto_commit=False, auto_offset_reset="earliest", **connect)
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await _end(consumer)
+
+
+async def _end(consumer: AIOKafkaConsumer) -> None:
+    """Let a consumer go: when a broker is away, its `stop` ends as a cancelled task does, and its caller would, too."""
+    ends = asyncio.ensure_future(consumer.stop())
+    await asyncio.wait({ends}, timeout=LAST_WORDS)
+    if not ends.done():
+        ends.cancel()
+    elif not ends.cancelled() and (error := ends.exception()) is not None:
+        log.info("closing a consumer: %r", error)
 
 
 def _security(connection: Connection) -> dict[str, Any]:

@@ -71,9 +71,9 @@ class Health:
         return web.Response(body=generate_latest(self._registry), content_type=kind, charset=charset)
 
     def status(self) -> dict[str, Any]:
-        """Return where the worker is: `ok`, or `failing` while it cannot send."""
+        """Return where the worker is: `ok`, or `failing` while Kafka keeps it from going on."""
         worker = self._worker
-        failing = worker.outbox.failing or worker.archive.failing or worker.budget.failing
+        failing = worker.failing
         shards = {number: held.it for (_, number), held in worker.held.items() if isinstance(held.it, LiveShard)}
         judges = {number: held.it for (_, number), held in worker.held.items() if isinstance(held.it, LiveJudge)}
         return {
@@ -109,10 +109,12 @@ class Health:
 
     def _sending(self) -> Iterator[Metric]:
         worker = self._worker
-        failing = worker.outbox.failing or worker.archive.failing or worker.budget.failing
+        failing = worker.failing
         failures = worker.outbox.failures + worker.archive.failures
         yield GaugeMetricFamily(
-            "interlock_failing", "Whether Kafka takes no messages, or --state-dir nothing more.", failing is not None
+            "interlock_failing",
+            "Whether Kafka takes no messages or gives no policies, or --state-dir takes nothing more.",
+            failing is not None,
         )
         yield CounterMetricFamily("interlock_sent", "Messages acknowledged by Kafka.", worker.outbox.sent)
         yield CounterMetricFamily("interlock_send_failures", "Batches sent again.", failures)

@@ -6,6 +6,7 @@ order, and decide alike which of them are void.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -20,7 +21,7 @@ from interlock.policies.model import Policy
 from interlock.protocol import read_json
 from interlock.streams import wire
 from interlock.streams.catching_up import Answers, read_all
-from interlock.streams.clients import Clients
+from interlock.streams.clients import Clients, reading
 from interlock.streams.commands import PolicyRecord
 from interlock.streams.live import Followed
 
@@ -31,6 +32,9 @@ NEWEST = 2_000
 
 PAUSE = 0.5
 """Seconds between looks at `commands`."""
+
+SLOW = 5.0
+"""Seconds without a look after which it says so."""
 
 log = logging.getLogger("interlock.worker")
 
@@ -165,6 +169,13 @@ class Follower:
         """Start from what is known."""
         self._connect, self._place = clients.consumer, TopicPartition(clients.prefix + TOPIC, 0)
         self.lineage, self.sure = lineage, 0
+        self._looked = time.monotonic()
+
+    @property
+    def failing(self) -> str | None:
+        """What keeps it from knowing the policies of now, and events from being counted, at the moment."""
+        waited = time.monotonic() - self._looked
+        return f"{TOPIC} is not read for {waited:.0f} s" if waited > SLOW else None
 
     async def run(self, now: Callable[[], int], heard: Callable[[], None]) -> None:
         """Read for ever, through a broker's absence; `heard` is called when a policy follows that was not known."""
@@ -176,10 +187,8 @@ class Follower:
                 await asyncio.sleep(PAUSE)
 
     async def _read(self, now: Callable[[], int], heard: Callable[[], None]) -> None:
-        consumer = AIOKafkaConsumer(enable_auto_commit=False, auto_offset_reset="earliest", **self._connect)
-        await consumer.start()
         read = Lineage(self.lineage.group, unsigned=self.lineage.unsigned)
-        try:
+        async with reading(self._connect) as consumer:
             consumer.assign([self._place])
             while True:
                 began = now()
@@ -188,10 +197,8 @@ class Follower:
                 if len(read.changes) > len(self.lineage.changes):
                     self.lineage = read
                     heard()
-                self.sure = began
+                self.sure, self._looked = began, time.monotonic()
                 await asyncio.sleep(PAUSE)
-        finally:
-            await consumer.stop()
 
     async def _take(self, consumer: AIOKafkaConsumer, read: Lineage, end: int) -> None:
         answers = Answers(consumer)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from msgspec import DecodeError
 
 from interlock.errors import UserError
@@ -13,7 +13,7 @@ from interlock.streams.blocks import Name
 from interlock.streams.budget import Budget
 from interlock.streams.catching_up import read_all, read_at
 from interlock.streams.checkpoints import TOPIC, Found, Owner, Saved, Writer
-from interlock.streams.clients import Clients
+from interlock.streams.clients import Clients, reading
 from interlock.streams.held import Held, Key, Place, reader
 from interlock.streams.live import Setup
 from interlock.streams.live_judge import LiveJudge
@@ -103,12 +103,8 @@ class Restorer:
             UserError: records that no checkpoint covers are gone.
         """
         named = {place: TopicPartition(self._prefix + place.topic, place.partition) for place in places}
-        consumer = AIOKafkaConsumer(**self._connect)
-        await consumer.start()
-        try:
+        async with reading(self._connect) as consumer:
             begins = await consumer.beginning_offsets(list(named.values()))
-        finally:
-            await consumer.stop()
         return {place: self._start(place, begins[name], held) for place, name in named.items()}
 
     def _start(self, place: Place, begin: int, held: Mapping[Key, Held]) -> int:

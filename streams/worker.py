@@ -79,14 +79,22 @@ class Worker:
 
     async def stop(self) -> None:
         """Checkpoint what we own, and send what waits, within a deadline."""
-        if self._follows is not None:
-            self._follows.cancel()
+        follows, self._follows = self._follows, None
+        if follows is not None:
+            follows.cancel()
         await self.revoked()
         await self.outbox.stop(self.pace.revoke)
         await self.archive.stop(self.pace.revoke)
 
     def _failed(self, task: asyncio.Task[None]) -> None:
-        self.fault = None if task.cancelled() else task.exception()
+        if task is self._follows:  # else it was told to end
+            self.fault = RuntimeError("nobody reads policies any more") if task.cancelled() else task.exception()
+
+    @property
+    def failing(self) -> str | None:
+        """What keeps it from going on, at the moment: Kafka takes nothing or gives no policies, a disk takes nothing."""
+        policies = None if self.follower is None else self.follower.failing
+        return self.outbox.failing or self.archive.failing or policies or self.budget.failing
 
     # -- policies ----------------------------------------------------------------------------------------------------
 
