@@ -217,6 +217,7 @@ def test_our_classes_define_only_what_theirs_have_or_what_is_new_under_an_own_na
         "_skip",
         "end",
         "ended",
+        "look",
         "positions",
         "reached",
     }

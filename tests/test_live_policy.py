@@ -137,8 +137,9 @@ def test_what_cannot_follow_is_refused_with_a_line_for_each_reason(changing: Sli
 
 
 def test_a_second_group_of_the_same_policy_on_the_same_topics_is_refused_in_one_line(
-    kafka: Broker, tmp_path: Path
+    kafka: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("INTERLOCK_AUDIT_SECRET", "interlock-demo")
     policy, other = tmp_path / "policy.yaml", tmp_path / "other.yaml"
     policy.write_text(POLICY)
     other.write_text(TIGHTER)
