@@ -172,13 +172,20 @@ def read_back(events: int) -> float:
     """Return the seconds from the messages of a checkpoint to a store that goes on; a worker counts nothing meanwhile."""
     store, owner, found = Store(FIELDS), Owner("run", "shard", 0), Found()
     insert(store, events)
-    for offset, message in enumerate(Writer(owner, 1, 0, []).write({"positions": {}, "store": store.snapshot(blocks=True)})):
+    written = Writer(owner, 1, 0, []).write({"positions": {}, "store": store.snapshot(blocks=True)})
+    for offset, message in enumerate(written):
         found.put(message.key, message.value, offset)
     start = time.process_time()
     saved, again = found.furthest(owner), Store(FIELDS)
     if saved is None:
         raise RuntimeError("no checkpoint was found")
     again.restore(saved.state["store"])
+    for offset, blocks in saved.blocks.items():
+        for block in blocks:
+            if block.take is not None:
+                block.take(block, written[offset].value)
+    if again.end != store.end:
+        raise RuntimeError(f"{again.end} of {store.end} are back")
     return time.process_time() - start
 
 
