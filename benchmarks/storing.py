@@ -183,7 +183,7 @@ def read_back(events: int) -> float:
     for offset, blocks in saved.blocks.items():
         for block in blocks:
             if block.take is not None:
-                block.take(block, written[offset].value)
+                block.take(block, written[offset].value or b"")
     if again.end != store.end:
         raise RuntimeError(f"{again.end} of {store.end} are back")
     return time.process_time() - start
