@@ -90,7 +90,7 @@ def owners(workers: list[Running]) -> list[set[str]]:
 
 @pytest.mark.integration
 def test_workers_that_are_rolled_one_by_one_lose_and_double_nothing(story: Story, kafka: Broker) -> None:
-    prefix, options = "roll.", ("--checkpoint-every", "3600")
+    prefix, options = "roll.", ("--checkpoint-every", "3600", "--idle-after", "600")
     topics(kafka.bootstrap, prefix, 2)
     with ExitStack() as stack:
 
