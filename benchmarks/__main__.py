@@ -31,7 +31,7 @@ from benchmarks.replaying import Speed
 from interlock.commands.broker import Broker
 from interlock.errors import Unreachable, UserError
 
-OPTIONS = {"--quick", "--live", "--files", "--counting", "--storing"}
+OPTIONS = {"--quick", "--live", "--files", "--counting", "--storing", "--overload"}
 
 EVENTS, REPEATS = 300_000, 3
 MEMORY_EVENTS = 1_000_000
