@@ -1,7 +1,8 @@
 """`python -m benchmarks`: what Interlock costs on this machine. `--quick` only shows that every row is there.
 
 `--live` or `--files` runs one half: the live pipeline on a real broker, or everything else; `--counting` and
-`--storing` one table of it, the latter with `--pending=50000000` predictions that wait for labels.
+`--storing` one table of it, the latter with `--pending=50000000` predictions that wait for labels. `--overload`, which neither half
+has, sends more than a worker can take.
 """
 
 import os
@@ -13,12 +14,24 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks import counting, drifting, fitting, judging, live, live_more, memory, replaying, scoring, storing
+from benchmarks import (
+    counting,
+    drifting,
+    fitting,
+    judging,
+    live,
+    live_more,
+    memory,
+    overload,
+    replaying,
+    scoring,
+    storing,
+)
 from benchmarks.replaying import Speed
 from interlock.commands.broker import Broker
 from interlock.errors import Unreachable, UserError
 
-OPTIONS = {"--quick", "--live", "--files", "--counting", "--storing"}
+OPTIONS = {"--quick", "--live", "--files", "--counting", "--storing", "--overload"}
 
 EVENTS, REPEATS = 300_000, 3
 MEMORY_EVENTS = 1_000_000
@@ -36,6 +49,7 @@ LIVE = live.Size(EVENTS, 5_000, 100, 5)
 LIVE_QUICK = live.Size(QUICK[0], 200, 10, 1, peers=False)
 MORE = 1_200_000, 10_000_000, 5
 MORE_QUICK = 6_000, 8_000, 1
+OVERLOAD, OVERLOAD_QUICK = 200_000, 20_000
 QUICKLY = ("--session-timeout", "6")
 """Events of a topic, events of the memory's run, runs."""
 
@@ -51,6 +65,9 @@ def main(options: Collection[str]) -> None:
     if "--storing" in options:
         pending = next((int(option.partition("=")[2]) for option in options if option.startswith("--pending=")), STORED)
         print_storing(storing.rows(QUICK[0] if quick else pending, DRIFT_QUICK[0] if quick else DRIFT[0]))
+        return
+    if "--overload" in options:
+        print_overload(OVERLOAD_QUICK if quick else OVERLOAD)
         return
     if "--counting" in options:
         print_counting(counting.rows(QUICK[0] if quick else EVENTS, 1 if quick else REPEATS))
@@ -98,6 +115,32 @@ def print_live(size: live.Size) -> None:
             for delay in live.delays(broker, size, folder):
                 print(f"{delay.what:45}{delay.p50:12.1f}{delay.p99:9.1f}{delay.count:6}", flush=True)
             print_more(broker.bootstrap, folder / "policy.yaml", MORE_QUICK if size is LIVE_QUICK else MORE)
+
+
+def print_overload(events: int) -> None:
+    """Print what happens to so many events that come faster than a worker takes them, or why there are no figures."""
+    with TemporaryDirectory() as name:
+        try:
+            broker = Broker.start(Path(name) / "kafka")
+        except (UserError, Unreachable) as error:
+            print(f"overload: no broker, so no figures: {error}")
+            return
+        with broker:
+            found = overload.overloaded(broker, events, Path(name))
+    print(f"\n{f'overload: {events:,} events in frames, 10 in a pane':65}")
+    for what, value, unit in (
+        ("taken by a worker alone", found.alone, "events/s"),
+        ("offered", found.offered, "events/s"),
+        ("taken meanwhile", found.meanwhile, "events/s"),
+        ("offered, of what it takes alone", found.offered / found.alone, "times"),
+        ("most lag told", found.told, "records"),
+        ("waiting when all was sent", found.waiting, "records"),
+        ("memory at a tenth", found.early / 2**20, "MiB"),
+        ("memory at most", found.most / 2**20, "MiB"),
+        ("to drain", found.drained, "s"),
+        ("never-events acted on", overload.NEVER, f"of {overload.NEVER}"),
+    ):
+        print(f"{what:65}{value:14,.{0 if value >= 100 or isinstance(value, int) else 1}f} {unit}")
 
 
 def print_more(bootstrap: str, policy: Path, size: tuple[int, int, int]) -> None:

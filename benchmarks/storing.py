@@ -20,7 +20,7 @@ from interlock.streams import checkpoint
 from interlock.streams.admitting import admit
 from interlock.streams.batch import Ids
 from interlock.streams.budget import Budget
-from interlock.streams.checkpoints import Owner, Writer
+from interlock.streams.checkpoints import Found, Owner, Writer
 from interlock.streams.clock import Times
 from interlock.streams.join import PREDICTION
 from interlock.streams.spill import Spill
@@ -63,6 +63,7 @@ def rows(pending: int, slices: int) -> Iterator[Row]:
         yield Row("2 % in memory: resident", resident() - before, "MB")
         yield Row("2 % in memory: index and bits", made.store._index.nbytes / pending + 1, "bytes a prediction", 1)  # noqa: SLF001
     yield from checkpoints(few)
+    yield Row(f"read back from blocks, {pending:,} predictions", read_back(pending), "s of CPU", 2)
     yield Row(f"restore of {slices:,} slices x 20 features", restore(slices), "s of CPU", 2)
 
 
@@ -165,6 +166,27 @@ def checkpoints(events: int) -> Iterator[Row]:
         whole += len(checkpoint.encode(store.snapshot()))
     yield Row("ten checkpoints in blocks", blocks / events, "bytes an event", 1)
     yield Row("ten checkpoints of the whole state, compressed too", whole / events, "bytes an event", 1)
+
+
+def read_back(events: int) -> float:
+    """Return the seconds from the messages of a checkpoint to a store that goes on; a worker counts nothing meanwhile."""
+    store, owner, found = Store(FIELDS), Owner("run", "shard", 0), Found()
+    insert(store, events)
+    written = Writer(owner, 1, 0, []).write({"positions": {}, "store": store.snapshot(blocks=True)})
+    for offset, message in enumerate(written):
+        found.put(message.key, message.value, offset)
+    start = time.process_time()
+    saved, again = found.furthest(owner), Store(FIELDS)
+    if saved is None:
+        raise RuntimeError("no checkpoint was found")
+    again.restore(saved.state["store"])
+    for offset, blocks in saved.blocks.items():
+        for block in blocks:
+            if block.take is not None:
+                block.take(block, written[offset].value or b"")
+    if again.end != store.end:
+        raise RuntimeError(f"{again.end} of {store.end} are back")
+    return time.process_time() - start
 
 
 def restore(slices: int) -> float:

@@ -178,7 +178,11 @@ def _timers(app: Any, worker: Worker, prefix: str) -> None:
         if not app.rebalancing:
             await worker.save_due()
 
+    async def look() -> None:
+        await app.consumer.look()
+
     app.timer(BEAT)(beat)
+    app.timer(BEAT)(look)
     app.timer(SAVE)(save)
 
 

@@ -157,6 +157,21 @@ async def begin(clients: Clients, record: PolicyRecord, *, unsigned: bool) -> Li
     return lineage
 
 
+async def elder(clients: Clients, lineage: Lineage) -> str | None:
+    """Return the group that began before this one with the same policy and reference, and so counts into the same state."""
+    groups: dict[str, Lineage] = {}
+    async for record in read_all(clients.consumer, clients.prefix + TOPIC, [0]):
+        told = read_policy_record(record.value)
+        if told is not None and told.since is None:
+            groups.setdefault(told.group, Lineage(told.group)).take(record.value)
+    for name, one in groups.items():
+        if name == lineage.group:
+            return None
+        if one.digests()[:1] == lineage.digests()[:1] and one.reference == lineage.reference:
+            return name
+    return None
+
+
 class Follower:
     """Reads `commands` as long as a worker runs: `sure` is the wall-clock time (ms) up to which all of it is known."""
 

@@ -20,8 +20,8 @@ from interlock.streams.live import Outgoing
 AT_ONCE = 500
 """Messages sent before the first of them must be acknowledged."""
 
-FULL = 20_000
-"""Messages waiting beyond which there is no room."""
+FULL, HEAVY = 20_000, 64 << 20
+"""Messages waiting, and bytes of them, beyond either of which there is no room."""
 
 LONGEST_PAUSE = 3.0
 SLOW = 5.0
@@ -44,7 +44,7 @@ class Outbox:
         self._more, self._less = asyncio.Event(), asyncio.Condition()
         self._producer: AIOKafkaProducer | None = None
         self._task: asyncio.Task[None] | None = None
-        self.sent = self.failures = 0
+        self.sent = self.failures = self._bytes = 0
         self._refused: str | None = None
         self._waits_since: float | None = None
 
@@ -62,7 +62,7 @@ class Outbox:
     @property
     def blocked(self) -> bool:
         """Whether a worker has a reason to read no more: no room, or a broker that does not take what was said."""
-        return len(self._queue) >= FULL or self.failing is not None
+        return self._is_full() or self.failing is not None
 
     def start(self) -> None:
         """Begin to send."""
@@ -70,14 +70,19 @@ class Outbox:
 
     def put(self, messages: Iterable[Outgoing]) -> int:
         """Take messages in, at once, so that state and output never part; return the mark that `settled` waits for."""
-        self._queue.extend(messages)
+        for message in messages:
+            self._queue.append(message)
+            self._bytes += len(message.value or b"")
         self._more.set()
         return self.taken
 
     async def room(self) -> None:
         """Wait until little enough waits: a worker reads no more than it can tell."""
         async with self._less:
-            await self._less.wait_for(lambda: len(self._queue) < FULL)
+            await self._less.wait_for(lambda: not self._is_full())
+
+    def _is_full(self) -> bool:
+        return len(self._queue) >= FULL or self._bytes >= HEAVY
 
     async def settled(self, mark: int) -> None:
         """Wait until everything up to a mark is acknowledged."""
@@ -137,7 +142,7 @@ class Outbox:
 
     async def _done(self, count: int) -> None:
         for _ in range(count):
-            self._queue.popleft()
+            self._bytes -= len(self._queue.popleft().value or b"")
         self.sent += count
         if not self._queue:
             self._more.clear()

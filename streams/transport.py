@@ -19,6 +19,7 @@ from faust.types.tuples import ConsumerMessage
 
 from interlock.errors import UserError
 from interlock.streams import lenient
+from interlock.streams.latest import Latest
 
 lenient.install()
 
@@ -112,6 +113,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         A transaction that is open ends it (the last stable offset), unless we read what is not committed.
         """
         return cast(int | None, self._thread.end(tp))
+
+    async def look(self) -> None:
+        """Find out where partitions end that are not fetched, since their agents are full or they are paused."""
+        if not self.app.rebalancing:
+            await self._thread.look()
 
     def reached(self, tp: TP, position: int) -> int | None:
         """Return up to where all was read, by a state that is at `position`; None while the partition is paused.
@@ -238,6 +244,7 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     def _create_worker_consumer(self, _: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
+        self._latest = Latest()
         self._assignor = self.app.assignor  # co-partitioned: the topics of a shard stay together; Faust's own is not
         return aiokafka.AIOKafkaConsumer(
             **{name: value for name, value in self.app.interlock_consumer.items() if name != "request_timeout_ms"},
@@ -270,8 +277,11 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         if name not in consumer.assignment():
             return None
         is_committed = self.app.interlock_consumer.get("isolation_level") == "read_committed"
-        end: int | None = consumer.last_stable_offset(name) if is_committed else consumer.highwater(name)
-        return end
+        return self._latest.end(name, consumer.last_stable_offset(name) if is_committed else consumer.highwater(name))
+
+    async def look(self) -> None:
+        """Ask the broker where those partitions end that are not fetched."""
+        await self.call_thread(self._latest.look, self._ensure_consumer())
 
     def positions(self) -> dict[TP, int]:
         """Return up to where each assigned partition was fetched, transactions' markers included."""

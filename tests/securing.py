@@ -55,17 +55,23 @@ KINDS = ("topic", "group", "transactional-id")
 SASL = "org.apache.kafka.common.security"
 OAUTH = f"{SASL}.oauthbearer"
 BROKER = 'unsecuredLoginStringClaim_sub="broker"'
+PROTOCOLS = "SECURE:SASL_SSL,OPEN:SASL_PLAINTEXT,INNER:PLAINTEXT,MUTUAL:SSL,CONTROLLER:PLAINTEXT"
+PEM = serialization.Encoding.PEM
 VALIDATOR = f"{OAUTH}.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler"
 
 
 @dataclass
 class Secured:
-    """The broker: `tls` and `clear` are where SASL is spoken, `inner` where we may do everything; `ca` vouches for it."""
+    """The broker: `tls` and `clear` are where SASL is spoken, `inner` where we may do everything; `ca` vouches for it.
+
+    `mutual` is where parts say who they are by their certificates, `folder / "PART.pem"`, whose keys PASSWORD opens.
+    """
 
     folder: Path
     tls: str
     clear: str
     inner: str
+    mutual: str
     ca: Path
 
     def user(self, part: str, mechanism: str = "SCRAM-SHA-512", prefix: str = "") -> dict[str, str]:
@@ -73,6 +79,14 @@ class Secured:
         told = {
             "bootstrap": self.tls, "prefix": prefix, "security_protocol": "SASL_SSL", "sasl_mechanism": mechanism,
             "sasl_username": f"interlock-{part}", "sasl_password": PASSWORD, "ssl_ca_file": str(self.ca),
+        }  # fmt: skip
+        return {f"INTERLOCK_{name.upper()}": value for name, value in told.items()}
+
+    def bearer(self, part: str, prefix: str = "") -> dict[str, str]:
+        """Return the settings of a part that says by its certificate who it is, as INTERLOCK_… variables."""
+        told = {
+            "bootstrap": self.mutual, "prefix": prefix, "security_protocol": "SSL", "ssl_ca_file": str(self.ca),
+            "ssl_cert_file": str(self.folder / f"{part}.pem"), "ssl_key_password": PASSWORD,
         }  # fmt: skip
         return {f"INTERLOCK_{name.upper()}": value for name, value in told.items()}
 
@@ -143,15 +157,15 @@ def secured_broker(folder: Path) -> Iterator[Secured]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tmp").mkdir()
     command = java_command(needed(java), needed(jars), folder)
-    ports = [free_port() for _ in range(4)]
+    ports = [free_port() for _ in range(5)]
     ca = certify(folder)
     settings = folder / "server.properties"
     settings.write_text(properties(folder, ports))
     (folder / "log4j2.properties").write_text(LOG4J)
     _format(command, settings)
     pid, leash = on_leash([*command, "kafka.Kafka", str(settings)], folder / "kafka.log")
-    tls, clear, inner = (f"127.0.0.1:{port}" for port in ports[:3])
-    broker = Secured(folder, tls, clear, inner, ca)
+    tls, clear, inner, mutual = (f"127.0.0.1:{port}" for port in ports[:4])
+    broker = Secured(folder, tls, clear, inner, mutual, ca)
     process = Running(pid)
     try:
         context = ssl.create_default_context(cafile=ca)
@@ -170,13 +184,14 @@ def secured_broker(folder: Path) -> Iterator[Secured]:
 def properties(folder: Path, ports: list[int]) -> str:
     """Return the broker's settings; its own listeners are trusted, the others ask who one is."""
     plain = " ".join(f'user_interlock-{part}="{PASSWORD}"' for part in PARTS)
-    names = ("SECURE", "OPEN", "INNER", "CONTROLLER")
+    names = ("SECURE", "OPEN", "INNER", "MUTUAL", "CONTROLLER")
     listeners = ",".join(f"{name}://127.0.0.1:{port}" for name, port in zip(names, ports, strict=True))
     lines = [line for line in SETTINGS.splitlines() if not line.startswith(("listener", "inter.broker"))]
     for listener in ("secure", "open"):
         lines += [
-            f"listener.name.{listener}.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512,OAUTHBEARER",
+            f"listener.name.{listener}.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
             f"listener.name.{listener}.plain.sasl.jaas.config={SASL}.plain.PlainLoginModule required {plain};",
+            f"listener.name.{listener}.scram-sha-256.sasl.jaas.config={SASL}.scram.ScramLoginModule required;",
             f"listener.name.{listener}.scram-sha-512.sasl.jaas.config={SASL}.scram.ScramLoginModule required;",
             f"listener.name.{listener}.oauthbearer.sasl.jaas.config={OAUTH}.OAuthBearerLoginModule required {BROKER};",
             f"listener.name.{listener}.oauthbearer.sasl.server.callback.handler.class={VALIDATOR}",
@@ -184,11 +199,15 @@ def properties(folder: Path, ports: list[int]) -> str:
     return "\n".join(
         [
             *lines,
-            "listener.security.protocol.map=SECURE:SASL_SSL,OPEN:SASL_PLAINTEXT,INNER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            f"listener.security.protocol.map={PROTOCOLS}",
+            "listener.name.mutual.ssl.client.auth=required",
+            "listener.name.mutual.ssl.principal.mapping.rules=RULE:^CN=([a-z-]+)$/$1/",
+            "ssl.truststore.type=PEM",
+            f"ssl.truststore.location={folder / 'ca.pem'}",
             "inter.broker.listener.name=INNER",
             f"listeners={listeners}",
             f"advertised.listeners={listeners.rpartition(',')[0]}",
-            f"controller.quorum.voters=1@127.0.0.1:{ports[3]}",
+            f"controller.quorum.voters=1@127.0.0.1:{ports[4]}",
             f"log.dirs={folder / 'data'}",
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users=User:ANONYMOUS",
@@ -201,37 +220,66 @@ def properties(folder: Path, ports: list[int]) -> str:
 
 def _users(broker: Secured) -> None:
     with broker.admin() as admin:
-        admin.alter_user_scram_credentials(
-            [
-                UserScramCredentialUpsertion(f"interlock-{part}", ScramMechanism.SCRAM_SHA_512, PASSWORD)
-                for part in PARTS
-            ]
-        )
+        for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):  # a request takes each user once
+            admin.alter_user_scram_credentials(
+                [UserScramCredentialUpsertion(f"interlock-{part}", mechanism, PASSWORD) for part in PARTS]
+            )
 
 
-def certify(folder: Path) -> Path:
-    """Make an authority and the broker's certificate; return the authority's file."""
-    now = dt.datetime.now(dt.UTC)  # noqa: TID251 - certificates are of today
-    root, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"test authority {uuid.uuid4()}")])
-    broker = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
+@dataclass(frozen=True)
+class Authority:
+    """Who signs certificates."""
 
-    def built(subject: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(authority).public_key(public)
+    name: x509.Name
+    key: ec.EllipticCurvePrivateKey
+
+    def begun(self, subject: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        """Return what a certificate begins with."""
+        now = dt.datetime.now(dt.UTC)  # noqa: TID251 - certificates are of today
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(public)
         serial = builder.serial_number(x509.random_serial_number())
         return serial.not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=2))
 
-    top = built(authority, root.public_key()).add_extension(
-        x509.BasicConstraints(ca=True, path_length=None), critical=True
-    )
-    top = top.add_extension(x509.SubjectKeyIdentifier.from_public_key(root.public_key()), critical=False)
-    own = built(broker, key.public_key()).add_extension(
-        x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False
-    )
-    own = own.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key()), critical=False)
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    signed = top.sign(root, hashes.SHA256()).public_bytes(pem)
-    (folder / "broker.pem").write_bytes(private + own.sign(root, hashes.SHA256()).public_bytes(pem) + signed)
+    def own(self) -> bytes:
+        """Return its own certificate."""
+        top = self.begun(self.name, self.key.public_key()).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+        top = top.add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
+        return top.sign(self.key, hashes.SHA256()).public_bytes(PEM)
+
+    def issued(self, name: str, password: str | None = None) -> bytes:
+        """Return a key and its certificate, for a broker on this machine or a client."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = self.begun(named(name), key.public_key()).add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False
+        )
+        builder = builder.add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
+        )
+        locked: serialization.KeySerializationEncryption = serialization.NoEncryption()
+        if password is not None:
+            locked = serialization.BestAvailableEncryption(password.encode())
+        private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, locked)
+        return private + builder.sign(self.key, hashes.SHA256()).public_bytes(PEM)
+
+
+def named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def authority() -> Authority:
+    """Return a new one."""
+    return Authority(named(f"test authority {uuid.uuid4()}"), ec.generate_private_key(ec.SECP256R1()))
+
+
+def certify(folder: Path) -> Path:
+    """Make an authority and the certificates of the broker and of all parts; return the authority's file."""
+    ours = authority()
+    signed = ours.own()
+    (folder / "broker.pem").write_bytes(ours.issued("broker") + signed)
     (folder / "ca.pem").write_bytes(signed)
+    for part in PARTS:
+        (folder / f"{part}.pem").write_bytes(ours.issued(f"interlock-{part}", PASSWORD))
+    (folder / "stranger.pem").write_bytes(authority().issued("interlock-worker", PASSWORD))
     return folder / "ca.pem"

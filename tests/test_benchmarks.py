@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 NAME = 45
 """Columns of a row's name."""
 
+OVERLOADED = 65
+"""The same, where more comes than a worker can take."""
+
 ROWS = (
     "JSON, bare decoding",
     "JSON ",
@@ -85,3 +88,15 @@ def test_the_bare_decoder_yields_the_columns_that_ours_yields() -> None:
         assert np.array_equal(bare, own)
     for bare, own in zip(keys, (ours.model.codes, ours.version.codes, tenant.text, decision.text), strict=True):
         assert np.array_equal(bare, own)
+
+
+@pytest.mark.integration
+def test_the_benchmark_of_overload_tells_all_of_it() -> None:
+    lines = printed("--overload")
+    rows = {line[:OVERLOADED].strip(): line[OVERLOADED:].split() for line in lines[3:]}
+
+    assert list(rows) == [
+        "taken by a worker alone", "offered", "taken meanwhile", "offered, of what it takes alone", "most lag told",
+        "waiting when all was sent", "memory at a tenth", "memory at most", "to drain", "never-events acted on",
+    ]  # fmt: skip
+    assert rows["never-events acted on"] == ["10", "of", "10"]

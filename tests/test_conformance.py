@@ -59,6 +59,7 @@ SEEKS = "Consumer.perform_seek: partitions start at their checkpoints, and nothi
 FLOW = "app._pace and Consumer._fetched: which partitions are fetched while others wait"
 FETCHES = "Consumer._drain_messages, _fetched and _deliver: one message per fetched chunk"
 BUILDS = "Thread._create_worker_consumer: the consumer is built our way"
+ASKED = "Thread.look: the lag of partitions that are not fetched"
 ENDS = "Consumer.end and _bridges: lag, and gaps that retention left"
 STOPS = "app.run and Thread.on_crash: what a crash says, and that nothing outlives the loop"
 READS = "Records and _Batch: records whose header names are no UTF-8"
@@ -90,6 +91,7 @@ CALLED = [
     Called(TRANSPORT, base.ThreadDelegateConsumer, "highwater", "self tp", ENDS),
     Called(TRANSPORT, driver.AIOKafkaConsumerThread, "_ensure_consumer", "self", ENDS),
     Called(TRANSPORT, Assignment, "state_value", "self tp", ENDS),
+    Called(TRANSPORT, driver.AIOKafkaConsumerThread, "call_thread", "self fun args kwargs", ASKED),
     Called(TRANSPORT, driver.AIOKafkaConsumerThread, "on_crash", "self msg fmt kwargs", STOPS),
     Called(APP, App, "crash", "self reason", STOPS),
     Called(APP, Stream, "noack", "self", "app._agents: chunks are acknowledged by us, after they are processed"),
@@ -215,6 +217,7 @@ def test_our_classes_define_only_what_theirs_have_or_what_is_new_under_an_own_na
         "_skip",
         "end",
         "ended",
+        "look",
         "positions",
         "reached",
     }

@@ -14,7 +14,7 @@ from interlock.streams.dead_letters import REFED, Fate, Letter, Repair, read_let
 from interlock.streams.decode import prediction_decoder
 from interlock.streams.decode_events import event_of
 from interlock.streams.mapping import load
-from tests.replaying import START, Event, command, lines, outcome, prediction, replay_lines, replayed
+from tests.replaying import POLICY, START, Event, command, lines, outcome, prediction, replay_lines, replayed
 from tests.test_live_bad_input import frame
 from tests.test_replay_bad_input import BAD, flat
 
@@ -161,4 +161,24 @@ def test_wrong_use_is_one_line(arguments: tuple[str, ...], said: str) -> None:
 
     assert code == 2
     assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "who", [("--set", "bootstrap=x"), ("--settings",), ("INTERLOCK_SETTINGS",), ("INTERLOCK_BOOTSTRAP",)]
+)
+@pytest.mark.parametrize("policy", [(), ("policy.yaml", "--no-clickhouse")])
+def test_where_kafka_is_may_be_said_as_to_all_commands(
+    policy: tuple[str, ...], who: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("policy.yaml").write_text(POLICY, "utf-8")
+    Path("settings.yaml").write_text("bootstrap: x\n", "utf-8")
+    flags = {"--settings": ("--settings", "settings.yaml"), "--set": who}.get(who[0], ())
+    if not flags:
+        monkeypatch.setenv(who[0], "settings.yaml" if who[0] == "INTERLOCK_SETTINGS" else "x")
+    code, _, err = command("replay", *policy, "--dead-letters", *flags)
+
+    assert code == 2
+    assert "bootstrap: found 'x'; expected host:port" in err
     assert err.count("\n") == 1

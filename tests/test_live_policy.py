@@ -145,3 +145,22 @@ def test_what_cannot_follow_is_refused_with_a_line_for_each_reason(changing: Sli
         code, _, err = apply(kafka, prefix, folder / "without.yaml", AT + 60_000)
         assert (code, "panes of 10m must be whole" in err) == (1, True)
         assert worker.status()["policies"][0]["policy"] == load_policy(POLICY.encode(), "p").digest
+
+
+def test_a_second_group_of_the_same_policy_on_the_same_topics_is_refused_in_one_line(
+    kafka: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTERLOCK_AUDIT_SECRET", "interlock-demo")
+    policy, other = tmp_path / "policy.yaml", tmp_path / "other.yaml"
+    policy.write_text(POLICY)
+    other.write_text(TIGHTER)
+    topics(kafka.bootstrap, "groups.")
+    started = ("worker", policy, "--bootstrap", kafka.bootstrap, "--prefix", "groups.", "--group")
+    for one, group in ((policy, "groups-one"), (other, "groups-other")):
+        with Running(one, kafka.bootstrap, "groups.", (*OPTIONS, "--group", group)) as worker:
+            until(lambda worker=worker: owned([worker]), f"the shards of {group}")  # type: ignore[misc]
+    code, _, err = command(*started, "groups-two")
+
+    assert code == 2
+    assert "group groups-two: groups-one counts by the same policy and reference" in err
+    assert err.count("\n") == 1

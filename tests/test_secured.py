@@ -254,6 +254,35 @@ def test_who_is_not_let_in_hears_why_in_one_line(secured: Secured, policy: Path)
     assert "speaks TLS" in in_clear.stderr
 
 
+@pytest.mark.parametrize("how", ["SCRAM-SHA-256", "certificate"])
+def test_clients_of_every_kind_are_let_in_by_scram_256_and_by_their_certificates(
+    secured: Secured, policy: Path, how: str
+) -> None:
+    def user(part: str) -> dict[str, str]:
+        return secured.bearer(part, PREFIX) if how == "certificate" else secured.user(part, how, PREFIX)
+
+    with Emitter(connection=Connection.of_environment(user("emitter"))) as emitter:  # kafka-python
+        emitter.send_many("predictions", [event(7)])
+        emitter.flush(PATIENCE)
+    verified = interlock("topics", policy, **user("operator"))
+    told = interlock("policy", "show", "--group", "of-nobody", **user("worker"))  # aiokafka
+
+    assert verified.returncode == 0, verified.stderr
+    assert (told.returncode, told.stderr) == (1, "group of-nobody has no policy yet\n")
+
+
+@pytest.mark.parametrize("certificate", ["stranger", ""])
+def test_a_certificate_of_another_authority_or_none_is_not_let_in_and_hears_so_in_one_line(
+    secured: Secured, policy: Path, certificate: str
+) -> None:
+    user = secured.bearer(certificate, PREFIX) | ({} if certificate else {"INTERLOCK_SSL_CERT_FILE": ""})
+    told = interlock("topics", policy, **user)
+
+    assert told.returncode in {2, 3}
+    assert told.stderr.count("\n") == 1, told.stderr
+    assert PASSWORD not in told.stderr
+
+
 # -- OAUTHBEARER -------------------------------------------------------------------------------------------------------
 
 

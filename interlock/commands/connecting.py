@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from interlock.streams.settings import Settings
-from interlock.streams.settings_read import Source, read_settings
+from interlock.streams.settings_read import FILE, Source, read_settings
+
+BOOTSTRAP = "INTERLOCK_BOOTSTRAP"
 
 Bootstrap = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Kafka brokers, comma-separated; or set INTERLOCK_BOOTSTRAP.")
@@ -34,6 +36,13 @@ class Told:
     flags: Mapping[str, object]
     sets: Sequence[str] | None = field(default=None)
     file: Path | None = None
+
+
+def is_told(asked: Told) -> bool:
+    """Return whether anything says where Kafka is, for a command that can do without: a flag, a variable or a file."""
+    said = any(one.partition("=")[0] == "bootstrap" for one in asked.sets or ())
+    variables = (FILE, BOOTSTRAP)
+    return said or bool(asked.flags.get("bootstrap") or asked.file or any(os.environ.get(one) for one in variables))
 
 
 def settings_for(asked: Told, *, show: bool = False) -> Settings:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from interlock.commands.connecting import Told, settings_for
+from interlock.commands.connecting import Told, is_told, settings_for
 from interlock.commands.inputs import read_mapping
 from interlock.connection import Connection
 from interlock.errors import FindingError, UserError
@@ -30,8 +30,7 @@ class Asked:
     """Where dead letters are, and what is to be done with them."""
 
     source: Path
-    bootstrap: str | None
-    prefix: str | None
+    kafka: Told
     field_map: Path | None
     send: bool
     anyway: bool
@@ -55,7 +54,9 @@ def feed_again(asked: Asked | None) -> None:
         raise UserError("what is to be replayed? Give POLICY and --predictions, or --dead-letters")
     place = _place(asked)
     if place is None:
-        raise UserError("--dead-letters without POLICY feeds a live pipeline: give --bootstrap")
+        raise UserError(
+            "--dead-letters without POLICY feeds a live pipeline: give --bootstrap, or set INTERLOCK_BOOTSTRAP"
+        )
     with ExitStack() as stack:
         feeder = stack.enter_context(Feeder(place)) if asked.send else None  # it ends all others before we look
         fed, junk = _fates(asked, _repair(asked, frozenset()))
@@ -120,7 +121,7 @@ def _fates(asked: Asked, repair: Repair) -> tuple[list[Fed], int]:
     if not asked.is_topic:
         read_file(asked.source, letters)
     elif place is None:
-        raise UserError("--dead-letters without FILE reads their topic: give --bootstrap")
+        raise UserError("--dead-letters without FILE reads their topic: give --bootstrap, or set INTERLOCK_BOOTSTRAP")
     if place is None:
         return list(letters.fates(repair, None)), letters.junk
     read_topic(place, letters, only_marks=not asked.is_topic)
@@ -131,8 +132,8 @@ def _fates(asked: Asked, repair: Repair) -> tuple[list[Fed], int]:
 
 
 def _place(asked: Asked) -> Connection | None:
-    told = Told({"bootstrap": asked.bootstrap, "prefix": asked.prefix})
-    return None if asked.bootstrap is None else settings_for(told).connection
+    """Return how Kafka is reached; None if nobody says where it is."""
+    return settings_for(asked.kafka).connection if is_told(asked.kafka) else None
 
 
 def _show(fed: list[Fed], junk: int) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from interlock.commands.connecting import Bootstrap, File, Prefix, Sets, Told
 from interlock.commands.inputs import read_changes, read_mapping, read_policy
 from interlock.commands.refeed import Asked, feed_again, write_events
 from interlock.errors import UserError
@@ -49,18 +50,16 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
         Path | None,
         typer.Option(metavar="[FILE]", help="Feed dead letters again: of a file, or without FILE of their topic."),
     ] = None,
-    bootstrap: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Kafka brokers that have the letters and their events.")
-    ] = None,
-    prefix: Annotated[
-        str | None, typer.Option(metavar="TEXT", envvar="INTERLOCK_PREFIX", help="Prefix of all topics.")
-    ] = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
     send: Annotated[
         bool, typer.Option("--send", help="Send them back to their topics; else it only says what it would do.")
     ] = False,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Also send those that cannot be read yet, as they are.")
     ] = False,
+    settings: File = None,
+    sets: Sets = None,
 ) -> None:
     """Run history through a policy; or feed dead letters again.
 
@@ -68,11 +67,8 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
 
     Example: interlock replay policy.yaml --predictions june/*.parquet
     """
-    letters = (
-        None
-        if dead_letters is None
-        else Asked(dead_letters, bootstrap, prefix, field_map, send, anyway, policy is None)
-    )
+    kafka = Told({"bootstrap": bootstrap, "prefix": prefix}, sets, settings)
+    letters = None if dead_letters is None else Asked(dead_letters, kafka, field_map, send, anyway, policy is None)
     if policy is None:
         feed_again(letters)
         return

@@ -21,7 +21,7 @@ from interlock.streams.budget import Budget
 from interlock.streams.clients import Clients
 from interlock.streams.commands import PolicyRecord
 from interlock.streams.health import Health
-from interlock.streams.lineage import Follower, Lineage, begin
+from interlock.streams.lineage import Follower, Lineage, begin, elder
 from interlock.streams.live import Layout, Setup
 from interlock.streams.preflight import check_rights
 from interlock.streams.settings import Settings
@@ -66,7 +66,7 @@ def policies_of(started: Setup, file: Path, settings: Settings) -> tuple[Setup, 
     """Return the setup of the group's policies, whichever of them a worker was started with.
 
     Raises:
-        UserError: the group runs other policies, or counts by another reference.
+        UserError: the group runs other policies, counts by another reference, or as another group does.
     """
     reference, group = "" if started.reference is None else started.reference.id, settings.group or ""
     record = PolicyRecord(group=group, policy=file.read_text("utf-8"), reference=reference)
@@ -82,7 +82,14 @@ def policies_of(started: Setup, file: Path, settings: Settings) -> tuple[Setup, 
 
 
 async def _begin(settings: Settings, record: PolicyRecord, *, unsigned: bool) -> Lineage:
-    return await begin(Clients(settings.connection), record, unsigned=unsigned)
+    clients = Clients(settings.connection)
+    lineage = await begin(clients, record, unsigned=unsigned)
+    if (other := await elder(clients, lineage)) is not None:
+        raise UserError(
+            f"group {record.group}: {other} counts by the same policy and reference on these topics, and their states would be "
+            f"one; --group {other} shares its work, a --prefix of its own keeps them apart"
+        )
+    return lineage
 
 
 def serve(setup: Setup, lineage: Lineage, settings: Settings) -> None:
