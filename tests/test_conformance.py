@@ -34,14 +34,16 @@ from interlock.policies.load import load_policy
 from interlock.streams import lenient
 from interlock.streams.app import Group, build
 from interlock.streams.clients import Clients
+from interlock.streams.consumer_thread import FETCH_WAIT_MS, Thread
 from interlock.streams.live import Layout, Setup
-from interlock.streams.transport import FETCH_WAIT_MS, Chunk, Consumer, Thread
+from interlock.streams.transport import Chunk, Consumer
 from interlock.streams.worker import Worker
 from tests.story import POLICY
 
 TRIED = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0", "mode-streaming": "0.7.1"}
 
-TRANSPORT, APP, LENIENT = "streams/transport.py", "streams/app.py", "streams/lenient.py"
+TRANSPORT, THREAD = "streams/transport.py", "streams/consumer_thread.py"
+APP, LENIENT = "streams/app.py", "streams/lenient.py"
 
 
 class Called(NamedTuple):
@@ -68,8 +70,8 @@ CALLED = [
     Called(TRANSPORT, base.Consumer, "_reset_state", "self", SEEKS),
     Called(TRANSPORT, base.Consumer, "_new_offset", "self tp", COMMITS),
     Called(TRANSPORT, base.Consumer, "_commit_offsets", "self offsets start_new_transaction", COMMITS),
-    Called(TRANSPORT, driver.AIOKafkaConsumerThread, "_commit", "self offsets", COMMITS),
-    Called(TRANSPORT, AIOKafkaConsumer, "commit", "self offsets", COMMITS),
+    Called(THREAD, driver.AIOKafkaConsumerThread, "_commit", "self offsets", COMMITS),
+    Called(THREAD, AIOKafkaConsumer, "commit", "self offsets", COMMITS),
     Called(TRANSPORT, base.Consumer, "on_partitions_revoked", "self revoked", SEEKS),
     Called(TRANSPORT, base.Consumer, "perform_seek", "self", SEEKS),
     Called(TRANSPORT, base.ThreadDelegateConsumer, "_seek", "self partition offset", SEEKS),
@@ -86,13 +88,13 @@ CALLED = [
     Called(TRANSPORT, base.Consumer, "_drain_messages", "self fetcher", FETCHES),
     Called(TRANSPORT, fetcher.Fetcher, "fetched_records", "self partitions timeout max_records", FETCHES),
     Called(TRANSPORT, base.ThreadDelegateConsumer, "_new_consumer_thread", "self", BUILDS),
-    Called(TRANSPORT, driver.AIOKafkaConsumerThread, "_create_worker_consumer", "self transport", BUILDS),
+    Called(THREAD, driver.AIOKafkaConsumerThread, "_create_worker_consumer", "self transport", BUILDS),
     Called(TRANSPORT, base.ThreadDelegateConsumer, "earliest_offsets", "self partitions", ENDS),
     Called(TRANSPORT, base.ThreadDelegateConsumer, "highwater", "self tp", ENDS),
-    Called(TRANSPORT, driver.AIOKafkaConsumerThread, "_ensure_consumer", "self", ENDS),
-    Called(TRANSPORT, Assignment, "state_value", "self tp", ENDS),
-    Called(TRANSPORT, driver.AIOKafkaConsumerThread, "call_thread", "self fun args kwargs", ASKED),
-    Called(TRANSPORT, driver.AIOKafkaConsumerThread, "on_crash", "self msg fmt kwargs", STOPS),
+    Called(THREAD, driver.AIOKafkaConsumerThread, "_ensure_consumer", "self", ENDS),
+    Called(THREAD, Assignment, "state_value", "self tp", ENDS),
+    Called(THREAD, driver.AIOKafkaConsumerThread, "call_thread", "self fun args kwargs", ASKED),
+    Called(THREAD, driver.AIOKafkaConsumerThread, "on_crash", "self msg fmt kwargs", STOPS),
     Called(APP, App, "crash", "self reason", STOPS),
     Called(APP, Stream, "noack", "self", "app._agents: chunks are acknowledged by us, after they are processed"),
     Called(APP, Stream, "events", "self", "app._agents: chunks come as events, each with its message"),
@@ -161,15 +163,15 @@ BETWEEN = [
         ("on_pressure_high=on_pressure_high", "consumer_on_buffer_full(tp)", "consumer_on_buffer_drop(tp)"),
         "Consumer._fetched and app.BUFFERED: a full agent stops the fetching of its partition",
     ),
-    Between(TRANSPORT, driver.AIOKafkaConsumerThread.getmany, ("_consumer._max_poll_records",), FETCHES),
-    Between(TRANSPORT, driver.AIOKafkaConsumerThread._fetch_records, ("flow_active", "fetched_records("), FETCHES),
+    Between(THREAD, driver.AIOKafkaConsumerThread.getmany, ("_consumer._max_poll_records",), FETCHES),
+    Between(THREAD, driver.AIOKafkaConsumerThread._fetch_records, ("flow_active", "fetched_records("), FETCHES),
     Between(
         TRANSPORT,
         AIOKafkaConsumer.highwater,
         ("self._subscription.subscription.assignment", "state_value(partition).highwater"),
         ENDS,
     ),
-    Between(TRANSPORT, ServiceThread.start, ("self._thread = self.Worker(self)",), STOPS),
+    Between(THREAD, ServiceThread.start, ("self._thread = self.Worker(self)",), STOPS),
     Between(APP, Service.crash, ("self._crash(reason)",), STOPS),
     Between(
         APP,
@@ -242,7 +244,7 @@ def test_a_chunk_is_a_message_to_faust() -> None:
 
 
 def test_a_partitions_state_has_its_position() -> None:
-    said = about(TRANSPORT, "TopicPartitionState", ENDS)
+    said = about(THREAD, "TopicPartitionState", ENDS)
 
     assert {"position", "has_valid_position"} <= set(dir(TopicPartitionState)), said
     assert "self.highwater" in inspect.getsource(TopicPartitionState), said
@@ -273,7 +275,7 @@ def test_a_workers_consumer_is_assigned_by_the_co_partitioning_assignor_and_fetc
     async def then(app: Any) -> None:
         thread = app.consumer._new_consumer_thread()
         made = thread._create_worker_consumer(app.transport)
-        said = about(TRANSPORT, "AIOKafkaConsumer's settings", BUILDS)
+        said = about(THREAD, "AIOKafkaConsumer's settings", BUILDS)
 
         assert made._coordinator is None, said
         assert made._partition_assignment_strategy == [app.assignor], said

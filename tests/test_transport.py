@@ -20,8 +20,9 @@ from interlock.errors import UserError
 from interlock.policies.load import load_policy
 from interlock.streams.app import Group, build
 from interlock.streams.clients import Clients
+from interlock.streams.consumer_thread import Thread
 from interlock.streams.live import Layout, Setup
-from interlock.streams.transport import POLL_WHEN_FULL, Thread
+from interlock.streams.transport import POLL_WHEN_FULL
 from interlock.streams.worker import Worker
 from tests.living import Running, topics, until
 from tests.story import POLICY, QUICK, counted, day, lag, told
