@@ -11,6 +11,10 @@ class Unreachable(UserError):  # noqa: N818 - reads as what it is
     """A service that cannot be reached after bounded retries: exit code 3."""
 
 
+class Exhausted(UserError):  # noqa: N818 - reads as what it is
+    """Something ran out that a new start has again, such as memory beside a full disk: exit code 75."""
+
+
 class FindingError(UserError):
     """A finding that a person must mend, such as an invalid policy: exit code 1. `lines` has all findings at once."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from interlock.errors import UserError
+from interlock.errors import Exhausted
 from interlock.streams.cold import Pages
 
 STEP = 16
@@ -54,7 +54,7 @@ class Budget:
         """Bring memory below the limit.
 
         Raises:
-            UserError: the disk takes nothing more, and twice the limit is in memory.
+            Exhausted: the disk takes nothing more, and twice the limit is in memory.
         """
         if self.limit is None or not self._stores or self.resident <= max(self.limit, self._again):
             return
@@ -65,7 +65,7 @@ class Budget:
             self.failures, self.failing = self.failures + 1, str(error)
             self._again = self.resident + self.limit // STEP
             if self.resident > 2 * self.limit:
-                raise UserError(
+                raise Exhausted(
                     f"--state-dir takes nothing more ({error}), and {self.resident >> 20} MiB of pending events are in memory, "
                     f"twice what --memory allows: make room on that disk; nothing is lost, the next start goes on"
                 ) from error

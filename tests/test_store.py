@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.chaos.disk import mounting
-from interlock.errors import UserError
+from interlock.errors import Exhausted, UserError
 from interlock.streams import checkpoint
 from interlock.streams.blocks import Block, Name
 from interlock.streams.budget import Budget
@@ -234,7 +234,7 @@ def fill_up(store: Store) -> None:
 def test_a_disk_that_stays_full_ends_it_at_twice_the_memory_in_one_line(tmp_path: Path) -> None:
     spill = Full(tmp_path)
     store = Store(FIELDS, Budget(40_000, spill.shelf))
-    with pytest.raises(UserError, match=r"takes nothing more .*No space left") as stopped:
+    with pytest.raises(Exhausted, match=r"takes nothing more .*No space left") as stopped:
         fill_up(store)
 
     spill.close()
@@ -258,7 +258,7 @@ def test_rocksdb_itself_on_a_full_disk_loses_nothing_and_lets_the_worker_stop(tm
     spill = Spill(tmp_path, 40_000)
     store = Store(FIELDS, Budget(40_000, spill.shelf))
     with no_room():
-        with pytest.raises(UserError, match=r"takes nothing more .*File too large"):
+        with pytest.raises(Exhausted, match=r"takes nothing more .*File too large"):
             fill_up(store)
         found = store.find(*hashes(np.arange(store.end)))
         spill.close()

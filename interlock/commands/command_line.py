@@ -19,9 +19,9 @@ from interlock.commands.sink import sink
 from interlock.commands.topics import topics
 from interlock.commands.why import why
 from interlock.commands.worker import worker
-from interlock.errors import FindingError, Unreachable, UserError
+from interlock.errors import Exhausted, FindingError, Unreachable, UserError
 
-FINDING, WRONG_USE, UNREACHABLE, BUG, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 70, 130, 141
+FINDING, WRONG_USE, UNREACHABLE, BUG, AGAIN, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 70, 75, 130, 141
 
 SEVERAL = ("--predictions", "--outcomes", "--abuse")
 """Options that take several files, `--predictions a b c`, as a shell's glob writes them."""
@@ -32,7 +32,7 @@ OPTIONAL, TOPIC = "--dead-letters", "-"
 POLICY = (".yaml", ".yml")
 """Endings of policy files, which are never files of events: such a file after `--predictions a b` is the policy."""
 
-CODES = ((FindingError, FINDING), (Unreachable, UNREACHABLE), (UserError, WRONG_USE))
+CODES = ((FindingError, FINDING), (Unreachable, UNREACHABLE), (Exhausted, AGAIN), (UserError, WRONG_USE))
 """Exit codes of our errors; the first that fits."""
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]

@@ -57,7 +57,7 @@ def worker(  # noqa: PLR0913, PLR0917 - the options of a command
 ) -> None:
     """Run the live pipeline.
 
-    It counts and judges what comes on Kafka until it is told to stop; several workers of one group share the partitions. Settings come from flags, INTERLOCK_… variables and a YAML file, in this order. Exit codes: 1 topics, rights or policy are not as they must be, 2 wrong settings, 3 no broker answers, 75 it stood still: start it anew.
+    It counts and judges what comes on Kafka until it is told to stop; several workers of one group share the partitions. Settings come from flags, INTERLOCK_… variables and a YAML file, in this order. Exit codes: 1 topics, rights or policy are not as they must be, 2 wrong settings, 3 no broker answers, 75 it stood still, or its disk is full: start it anew.
 
     Example: interlock worker policy.yaml --bootstrap localhost:9092
     """
