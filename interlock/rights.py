@@ -113,13 +113,22 @@ def commands(bootstrap: str, prefix: str, group: str) -> Iterator[str]:
 
 
 def table(prefix: str = "", group: str = "interlock-MODEL") -> list[str]:
-    """Return the rights as the rows of a table in Markdown."""
-    rows = ["| part | right | on |", "| --- | --- | --- |"]
+    """Return the rights as the rows of a table in Markdown, a row for each part."""
+    rows = ["| part | reads | writes | and |", "| --- | --- | --- | --- |"]
     for part, who in PARTS.items():
-        for operation, kind, names in rights(part, prefix, group):
-            on = "every topic" if names == TOPICS else f"{kind} " + ", ".join(f"`{name}`" for name in names)
-            rows.append(f"| {part}: {who} | {operation} | {on} |")
+        told = {operation: _shown(names) for operation, kind, names in rights(part, prefix, group) if kind == "topic"}
+        rest = [f"{operation} on {on}" for operation, on in told.items() if operation not in {"Read", "Write"}]
+        others = [
+            f"{operation} on {kind} {_shown(names)}"
+            for operation, kind, names in rights(part, prefix, group)
+            if kind != "topic"
+        ]
+        rows.append(f"| {who} | {told.get('Read', '')} | {told.get('Write', '')} | {'; '.join([*others, *rest])} |")
     return rows
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return "every topic" if names == TOPICS else ", ".join(f"`{name}`" for name in names)
 
 
 def lacks(operation: Operation, kind: Kind, name: str) -> str:

@@ -101,3 +101,4 @@ def test_the_tables_of_settings_and_rights_are_those_of_the_code() -> None:
 
     assert "\n".join(settings.table()) in worker
     assert "\n".join(rights.table()) in kafka
+    assert "\n".join(rights.table()) in README
