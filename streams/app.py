@@ -16,6 +16,7 @@ from faust.types import TP
 from interlock.errors import Unreachable, UserError
 from interlock.protocol import INPUTS
 from interlock.streams.held import Place
+from interlock.streams.patience import lasting
 from interlock.streams.transport import broker_urls, chunk_of
 from interlock.streams.watchdog import Reading, Watchdog
 from interlock.streams.worker import Worker
@@ -30,7 +31,10 @@ BEAT, SAVE = 1.0, 0.1
 """Seconds between signs of life, and between looks at which checkpoints are due."""
 
 REBALANCE, RESTORE = 60.0, 60.0
-"""Seconds that a group may take to share its partitions, and that states may take to be read back."""
+"""Seconds that a group may take to share its partitions, and for which no state may come while states are read back."""
+
+FOREVER = 86_400.0
+"""Seconds after which Faust gives up in silence while states are read back; many pending predictions take minutes."""
 
 log = logging.getLogger("interlock.app")
 
@@ -63,7 +67,7 @@ def build(worker: Worker, group: Group) -> Any:
         broker_session_timeout=group.session,
         broker_heartbeat_interval=group.session / 5,
         broker_rebalance_timeout=REBALANCE,
-        broker_request_timeout=RESTORE + 10,
+        broker_request_timeout=FOREVER,
         broker_commit_interval=1.0,
         consumer_metadata_max_age_ms=30_000,
     )
@@ -106,8 +110,8 @@ def _places(app: Any, worker: Worker, prefix: str) -> None:
 
 async def _positions(app: Any, worker: Worker, assigned: set[TP], prefix: str) -> Mapping[TP, int]:
     try:
-        async with asyncio.timeout(RESTORE):  # Faust would give up in silence, for ever
-            found = await _restored(app, worker, {_place(tp, prefix) for tp in assigned})
+        restored = _restored(app, worker, {_place(tp, prefix) for tp in assigned})
+        found = await lasting(restored, lambda: worker.taken_back, RESTORE)
     except BaseException as error:
         task = asyncio.current_task()
         if task is None or not task.cancelling():  # else another rebalance has begun

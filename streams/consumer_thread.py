@@ -38,7 +38,8 @@ class Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
             fetch_max_wait_ms=FETCH_WAIT_MS,
-            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            request_timeout_ms=int(conf.broker_rebalance_timeout * 1000)
+            + 10_000,  # who joins is answered after all have
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),

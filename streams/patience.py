@@ -1,11 +1,15 @@
-"""Waiting for a service that is away: longer each time, and said less and less often."""
+"""Waiting: for a service that is away, longer each time, said less and less often; for work, as long as it goes on."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
 """Seconds between attempts: the first time, and at most."""
+
+T = TypeVar("T")
 
 
 class Patience:
@@ -35,3 +39,20 @@ class Patience:
         if self._failures:
             self._log.warning("back after %.0f s and %d attempts", self._clock() - self._since, self._failures)
         self._failures, self.failing = 0, None
+
+
+async def lasting(work: Awaitable[T], progress: Callable[[], int], seconds: float) -> T:
+    """Return what some work returns, however long it takes, as long as `progress` grows.
+
+    Raises:
+        TimeoutError: it has stood still for so many seconds, and was cancelled.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        before = None
+        while before != (before := progress()):
+            if (await asyncio.wait({task}, timeout=seconds))[0]:
+                return await task
+        raise TimeoutError
+    finally:
+        task.cancel()

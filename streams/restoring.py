@@ -29,6 +29,8 @@ class Restorer:
         """Keep what all reads share."""
         self._budget = budget
         self.setup, self._connect, self._prefix = setup, clients.consumer, clients.prefix
+        self.taken_back = 0
+        """Records that were read so far, to see that it goes on."""
 
     async def restore(self, missing: Sequence[Key], generation: int) -> dict[Key, Held]:
         """Return shards and judges in the state that has come furthest, or new."""
@@ -37,6 +39,7 @@ class Restorer:
         found = Found()
         homes = sorted({self._home(key) for key in missing})
         async for record in read_all(self._connect, self._prefix + TOPIC, homes):
+            self.taken_back += 1
             found.put(record.key, record.value, record.offset)
         return {key: await self._restored(key, found, generation) for key in missing}
 
@@ -78,6 +81,7 @@ class Restorer:
         """
         seen = set()
         async for record in read_at(self._connect, self._prefix + TOPIC, self._home(key), saved.blocks.keys()):
+            self.taken_back += 1
             seen.add(record.offset)
             for block in saved.blocks[record.offset]:
                 if block.take is not None:
@@ -89,6 +93,7 @@ class Restorer:
         """Let a judge know what stands on `control`."""
         layout = self.setup.layout
         async for record in read_all(self._connect, self._prefix + "control", list(range(layout.controls))):
+            self.taken_back += 1
             try:
                 control = read_control(record.value or b"")
             except DecodeError:

@@ -108,10 +108,10 @@ class Reading:
         """Look at a Faust app.
 
         `reached` says up to where a place is read by a state of this position, None if it waits. A rebalance is a reason
-        for `patience` seconds: that one never ends is known of Faust, too.
+        for `patience` seconds, and for as long as states are read back: that one never ends is known of Faust, too.
         """
         self._app, self._worker, self._reached, self._patience = app, worker, reached, patience
-        self._rebalance: tuple[int, float] = (-1, 0.0)
+        self._rebalance: tuple[tuple[int, int], float] = ((-1, 0), 0.0)
 
     def reached(self) -> dict[Place, int | None]:
         """Return for each place the offset that comes next, None if it waits for a good reason."""
@@ -124,6 +124,7 @@ class Reading:
     def _rebalances(self) -> bool:
         if not self._app.rebalancing:
             return False
-        if self._rebalance[0] != self._app.rebalancing_count:
-            self._rebalance = (self._app.rebalancing_count, time.monotonic())
+        mark = self._app.rebalancing_count, self._worker.taken_back
+        if self._rebalance[0] != mark:
+            self._rebalance = (mark, time.monotonic())
         return time.monotonic() - self._rebalance[1] < self._patience

@@ -97,6 +97,11 @@ class Worker:
         policies = None if self.follower is None else self.follower.failing
         return self.outbox.failing or self.archive.failing or policies or self.budget.failing
 
+    @property
+    def taken_back(self) -> int:
+        """Records that were read to restore states: it grows as long as that goes on."""
+        return self._restorer.taken_back
+
     # -- policies ----------------------------------------------------------------------------------------------------
 
     def changed(self) -> None:
