@@ -1,8 +1,8 @@
 """`python -m benchmarks`: what Interlock costs on this machine. `--quick` only shows that every row is there.
 
 `--live` or `--files` runs one half: the live pipeline on a real broker, or everything else; `--counting` and
-`--storing` one table of it, the latter with `--pending=50000000` predictions that wait for labels. `--overload`, which neither half
-has, sends more than a worker can take.
+`--storing` one table of it. Two that neither half has: `--overload` sends more than a worker can take, `--waiting` lets
+predictions wait for labels on a real worker. `--pending=50000000` says how many wait in `--storing` and `--waiting`.
 """
 
 import os
@@ -21,6 +21,7 @@ from benchmarks import (
     judging,
     live,
     live_more,
+    live_pending,
     memory,
     overload,
     replaying,
@@ -31,7 +32,7 @@ from benchmarks.replaying import Speed
 from interlock.commands.broker import Broker
 from interlock.errors import Unreachable, UserError
 
-OPTIONS = {"--quick", "--live", "--files", "--counting", "--storing", "--overload"}
+OPTIONS = {"--quick", "--live", "--files", "--counting", "--storing", "--overload", "--waiting"}
 
 EVENTS, REPEATS = 300_000, 3
 MEMORY_EVENTS = 1_000_000
@@ -49,7 +50,7 @@ LIVE = live.Size(EVENTS, 5_000, 100, 5)
 LIVE_QUICK = live.Size(QUICK[0], 200, 10, 1, peers=False)
 MORE = 1_200_000, 10_000_000, 5
 MORE_QUICK = 6_000, 8_000, 1
-OVERLOAD, OVERLOAD_QUICK = 200_000, 20_000
+OVERLOAD, OVERLOAD_QUICK, WAITING_QUICK = 200_000, 20_000, 100_000
 QUICKLY = ("--session-timeout", "6")
 """Events of a topic, events of the memory's run, runs."""
 
@@ -62,9 +63,12 @@ def main(options: Collection[str]) -> None:
         )
     quick = "--quick" in options
     print(f"{machine()}; load {os.getloadavg()[0]:.1f}")
+    pending = next((int(option.partition("=")[2]) for option in options if option.startswith("--pending=")), STORED)
     if "--storing" in options:
-        pending = next((int(option.partition("=")[2]) for option in options if option.startswith("--pending=")), STORED)
-        print_storing(storing.rows(QUICK[0] if quick else pending, DRIFT_QUICK[0] if quick else DRIFT[0]))
+        print_rows(storing.rows(QUICK[0] if quick else pending, DRIFT_QUICK[0] if quick else DRIFT[0]))
+        return
+    if "--waiting" in options:
+        print_waiting(WAITING_QUICK if quick else pending)
         return
     if "--overload" in options:
         print_overload(OVERLOAD_QUICK if quick else OVERLOAD)
@@ -85,7 +89,7 @@ def print_files(events: int, repeats: int, memory_events: int, days: int) -> Non
         print_speeds(replaying.speeds(events, repeats, Path(folder)))
     print_scoring(scoring.costs(events, repeats))
     print_counting(counting.rows(events, repeats))
-    print_storing(storing.rows(min(events, STORED), (DRIFT_QUICK if days == QUICK[3] else DRIFT)[0]))
+    print_rows(storing.rows(min(events, STORED), (DRIFT_QUICK if days == QUICK[3] else DRIFT)[0]))
     print_judging(judging.month(days), days)
     print_drift(drifting.ticks(*(DRIFT_QUICK if days == QUICK[3] else DRIFT)))
     with TemporaryDirectory() as folder:
@@ -143,6 +147,18 @@ def print_overload(events: int) -> None:
         print(f"{what:65}{value:14,.{0 if value >= 100 or isinstance(value, int) else 1}f} {unit}")
 
 
+def print_waiting(pending: int) -> None:
+    """Print what so many pending predictions cost a worker on a real broker, or why there are no figures."""
+    with TemporaryDirectory() as name:
+        try:
+            broker = Broker.start(Path(name) / "kafka")
+        except (UserError, Unreachable) as error:
+            print(f"waiting: no broker, so no figures: {error}")
+            return
+        with broker:
+            print_rows(live_pending.rows(broker.bootstrap, Path(name), pending))
+
+
 def print_more(bootstrap: str, policy: Path, size: tuple[int, int, int]) -> None:
     """Print what more workers bring, how soon a killed one's work is caught up, and memory over hours of event time."""
     events, many, rounds = size
@@ -156,7 +172,7 @@ def print_more(bootstrap: str, policy: Path, size: tuple[int, int, int]) -> None
         print(f"{f'kill {number + 1}':45}{caught.left:12,}{caught.seconds:9.1f}", flush=True)
     marks = "".join(f"{many * mark / live_more.MARKS / 1e6:>8.3g} M" for mark in range(1, live_more.MARKS + 1))
     print(f"\n{'resident MB of a worker after events':45}{marks}")
-    sizes = live_more.resident(policy, bootstrap, "memory.", many)
+    sizes = live_more.sizes(policy, bootstrap, "memory.", many)
     print(f"{'frames':45}" + "".join(f"{one:>10.0f}" for one in sizes), flush=True)
 
 
@@ -206,7 +222,7 @@ def print_counting(rows: Iterable[counting.Row]) -> None:
         print(f"{row.what:45}{row.rate:12,.0f}{row.rate / bare:9.4f}", flush=True)
 
 
-def print_storing(rows: Iterable[storing.Row]) -> None:
+def print_rows(rows: Iterable[storing.Row]) -> None:
     """Print what remembering predictions costs."""
     print(f"\n{'predictions that wait for labels':65}")
     for row in rows:

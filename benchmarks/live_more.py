@@ -10,6 +10,7 @@ from statistics import median
 
 from benchmarks import workload
 from benchmarks.apart import AbsentError, python
+from benchmarks.live_pending import resident
 from benchmarks.live_topics import FRAME, fill, frame_messages, make_topics
 from benchmarks.live_worker import Taken, is_done, positions, tick_of, wait
 from tests.living import Running
@@ -86,19 +87,12 @@ def killed(policy: Path, bootstrap: str, prefix: str, events: int, options: Sequ
         return Caught(round(events * (1 - read / records)), time.perf_counter() - start)
 
 
-def resident(policy: Path, bootstrap: str, prefix: str, events: int) -> list[float]:
+def sizes(policy: Path, bootstrap: str, prefix: str, events: int) -> list[float]:
     """Return the resident MiB of a worker after every quarter of so many events."""
     records, found = filled(bootstrap, prefix, events, HOUR_SPACING), list[float]()
     with Running(policy, bootstrap, prefix, environment={}) as worker:
         for mark in range(1, MARKS + 1):
             wait(lambda mark=mark: positions([worker]) >= records * mark // MARKS, "a quarter of the topic")  # type: ignore[misc]
-            found.append(_resident(worker))
+            found.append(resident(worker))
         wait(lambda: is_done([worker], records, tick_of(policy)), "the end of the topic")
     return found
-
-
-def _resident(worker: Running) -> float:
-    if worker.process is None:
-        raise RuntimeError("it does not run")
-    status = Path(f"/proc/{worker.process.pid}/status").read_text()
-    return float(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024

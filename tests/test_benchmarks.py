@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import decode, live, live_more
+from benchmarks import decode, live, live_more, live_pending
 from interlock.commands.broker_jars import jars, java
 from interlock.streams.batch import Lines
 from interlock.streams.decode import prediction_decoder
@@ -100,3 +100,14 @@ def test_the_benchmark_of_overload_tells_all_of_it() -> None:
         "waiting when all was sent", "memory at a tenth", "memory at most", "to drain", "never-events acted on",
     ]  # fmt: skip
     assert rows["never-events acted on"] == ["10", "of", "10"]
+
+
+@pytest.mark.integration
+def test_every_label_of_the_benchmark_of_pending_predictions_finds_its_own() -> None:
+    lines = printed("--waiting")
+    rows = [line[:OVERLOADED].strip() for line in lines[3:]]
+
+    assert rows[-4:] == [
+        "on disk", "killed; the next one has all of it after", "labels of any age", "resident afterwards",
+    ]  # fmt: skip
+    assert len(rows) == 2 * live_pending.MARKS + 4
