@@ -13,7 +13,7 @@ from interlock.policies.scalars import show_duration
 FRAME = ("model", "lateness", "dedup_ttl", "max_skew", "reference")
 """Keys by which events become counts, join and are remembered: another value would need another memory."""
 
-LABELS_FRAME = ("join_ttl", "orphan_ttl", "positive", "predicted", "judge_on")
+LABELS_FRAME = ("join_ttl", "orphan_ttl", "positive", "predicted", "judge_on", "joined_at_source")
 """The same, of `labels`."""
 
 KEPT = {

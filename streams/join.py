@@ -5,6 +5,7 @@ whether they come in one outcome or in two. One of higher revision takes an earl
 """
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,9 +67,12 @@ class Horizons:
 
         A prediction's id is remembered for as long as an outcome may still find it, not for `dedup_ttl` alone: a second
         prediction of the id would give the outcome two candidates, and which it met would hang on the interleaving.
-        An outcome is remembered for as long as a correction of it may still find its prediction.
+        An outcome is remembered for as long as a correction of it may still find its prediction. Where outcomes carry
+        their predictions, nothing is sought, and both are remembered as long as they may come twice.
         """
         labels, repeat = policy.labels, policy.dedup_ttl
+        if labels.joined_at_source:
+            return cls(labels.join_ttl, labels.orphan_ttl, repeat, repeat)
         longest = max(repeat, labels.join_ttl) if joins else repeat
         told = labels.orphan_ttl + (labels.join_ttl if joins else 0)
         return cls(labels.join_ttl, labels.orphan_ttl, longest, max(repeat, told))
@@ -104,7 +108,8 @@ class Join:
         made, said = CLASSES if kept.classes else ({}, {})
         guess, truth = NUMBERS if kept.numbers else ({}, {})
         by_series = {f"slice{place}": "i4" for place in kept.slices} | {f"stated{place}": "i8" for place in kept.stated}
-        self.predictions = Store(PREDICTION | made | guess | by_series, budget)
+        self._made = PREDICTION | made | guess | by_series
+        self.predictions = Store({} if policy.labels.joined_at_source else self._made, budget)
         self.told = {LABEL: Store(TOLD[LABEL] | said | truth, budget), REVIEW: Store(TOLD[REVIEW], budget)}
         self._inherited = dict.fromkeys(FACTS, 0)
         """Rows of facts before these are of the shard from which this one came when partitions grew; that counts their orphans."""
@@ -116,8 +121,17 @@ class Join:
             self.predictions, ids, times, self.horizons.predictions
         )  # met or not: outcomes find only the first
 
-    def admit_outcomes(self, fact: int, ids: Ids, times: Times, revision: NDArray[np.int32]) -> Admitted:
-        """Enter a fact of outcomes; repeats of a remembered id are not fresh, and one that still waits is remembered."""
+    def embedding(self) -> "Join":
+        """Return a join of the same outcomes with predictions of its own, none yet: those that a chunk of outcomes carries."""
+        own = copy(self)
+        own.predictions = Store(self._made)
+        return own
+
+    def admit_outcomes(self, fact: int, ids: Ids, times: Times, revision: NDArray[np.int32] | None) -> Admitted:
+        """Enter a fact of outcomes; repeats of a remembered id are not fresh, and one that still waits is remembered.
+
+        Without revisions nothing corrects, and nothing waits.
+        """
         return admit(self.told[fact], ids, times, self.horizons.outcomes, revision=revision)
 
     def meet_outcomes(self, fact: int, predictions: Rows) -> Pairs:
@@ -146,6 +160,12 @@ class Join:
         late = np.setdiff1d(outcomes[soon & self.has(fact, found)], pairs.outcome)
         told.mark(late, SAID)
         return pairs, late
+
+    def meet_own(self, fact: int, predictions: Rows, outcomes: Rows) -> tuple[Pairs, Rows]:
+        """Match a fact of outcomes just entered with the predictions that they carry, -1 for none; as `meet_predictions`."""
+        self.told[fact].mark(outcomes, SAID)
+        met = predictions >= 0
+        return Pairs.first(predictions[met], outcomes[met]), outcomes[:0]
 
     def correct(self, fact: int, outcomes: Rows) -> Pairs:
         """Match corrections just entered with predictions that had what they correct, or would have met it."""

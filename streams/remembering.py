@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interlock.policies.plan import LABELLED, Kind, Plan
+from interlock.policies.plan import JOINED, Kind, Plan
 from interlock.streams.batch import Outcomes
 from interlock.streams.classes import Classes, signs_of
 from interlock.streams.counting import Chunk, Counted
@@ -20,8 +20,6 @@ from interlock.streams.tally import Ints
 FLAGGED, SELECTED = 1, 2
 """Bits of a remembered prediction's `marks`."""
 
-JOINED_KINDS = (Kind.EVENTS, *LABELLED)
-
 NOWHERE = Classes(np.zeros(0, np.int8), np.zeros(0, np.uint64))
 """The classes of a plan that asks for none."""
 
@@ -31,7 +29,7 @@ NONE = np.zeros(0)
 
 def kept(plan: Plan) -> Kept:
     """Return what a plan needs remembered."""
-    joined = [(place, series) for place, series in enumerate(plan.series) if series.kind in JOINED_KINDS]
+    joined = [(place, series) for place, series in enumerate(plan.series) if series.kind in JOINED]
     return Kept(
         tuple(place for place, _ in joined),
         classes=plan.classifies,

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from interlock.policies.causes import NOWHERE
 from interlock.policies.plan import ORPHANS, Plan
+from interlock.streams.at_source import AtSource
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions
 from interlock.streams.budget import Budget
-from interlock.streams.classes import Classes, predicted
 from interlock.streams.clock import BEGINNING, Clock, Times
-from interlock.streams.counting import Chunk, probabilities
 from interlock.streams.due import Due
 from interlock.streams.facts import count, take_in, waited_for
 from interlock.streams.join import Join
@@ -77,7 +76,7 @@ class Shard:
         self.number, self.plan = number, plan
         self.clocks = {topic: Clock(plan.policy.lateness) for topic in TOPICS}
         self._kept = kept(plan)
-        self.join = Join(plan.policy, self._kept, joins=plan.joins, patient=patient, budget=budget)
+        self.join = Join(plan.policy, self._kept, joins=plan.awaits, patient=patient, budget=budget)
         self.open = {chain: OpenCounts() for chain in CHAINS}
         self.through: dict[str, int] = {}
         self.versions: dict[tuple[str, str], int] = {}
@@ -85,6 +84,8 @@ class Shard:
         self.counters: Counters[str] = Counters()
         self._reports = Reports(plan, budget) if plan.reported else None
         self._segments = Segments(plan, scorer, self.names)
+        at_source = plan.policy.labels.joined_at_source
+        self._at_source = AtSource(plan, scorer, self.names, self._version) if at_source else None
 
     # -- intake ------------------------------------------------------------------------------------------------------
 
@@ -109,7 +110,13 @@ class Shard:
         """Take in outcomes in offset order."""
         if batch.rows():
             times = self.clocks["outcomes"].read(batch.ts, batch.appended)
-            told = take_in(self.join, self.plan, batch, times)
+            join, own = self.join, None
+            if self._at_source is not None:
+                batch, times = self._without_foreign(self._at_source, batch, times)
+                join, own = self._at_source.enter(join, batch, times)
+            told = take_in(join, self.plan, batch, times, own)
+            if own is not None:
+                self._orphans(times.effective[told.new & (own < 0)] + self.plan.policy.labels.orphan_ttl, 1)
             rest = ~told.new & ~told.revised
             ignored = rest & (batch.revision > 0)  # older than what is known; or labels are judged as they arrive
             self.counters["outcomes"] += int(told.new.sum())
@@ -118,7 +125,7 @@ class Shard:
             self.counters["duplicate"] += int((rest & ~ignored).sum())
             self.counters["known_facts"] += int((told.new & told.known).sum())
             self.counters["late"] += int((times.late & told.new).sum())
-            self.counters["joined"] += count(self.join, self.plan, told.pairs, self.open["joined"])
+            self.counters["joined"] += count(join, self.plan, told.pairs, self.open["joined"])
         return self._advance(Output())
 
     def abuse(self, batch: AbuseReports) -> Output:
@@ -194,10 +201,7 @@ class Shard:
 
     def _count_by(self, segment: Segment, batch: Predictions, at: tuple[Times, Ints], output: Output) -> None:
         (times, rows), plan = at, segment.plan
-        pane, scores, classes = times.effective // plan.tick, segment.scorer.score(batch), self._classes(batch)
-        p = probabilities(batch)
-        bins = segment.scorer.bins(batch, p)
-        chunk = Chunk(batch, scores, pane, self._version(batch), times.late, p, classes, bins)
+        chunk = segment.chunk(batch, times, self._version(batch))
         self.counters["predictions"] += chunk.rows()
         self.counters["late"] += int(times.late.sum())
         opened = self.open["predictions"]
@@ -206,7 +210,7 @@ class Shard:
         opened.explain(broken + segment.explainer.oddities(chunk, times.effective, counted))
         output.triggers += [Trigger(x.reason, *x.version, x.ts, x.event_id, self.number, x.at) for x in broken]
         output.due += segment.due.of(chunk, times.effective, counted)
-        if plan.joins:
+        if plan.awaits:
             remember(self.join, plan, chunk, rows, slices_in(self._kept, counted, chunk.rows()))
             met = waited_for(self.join, rows)
             self.counters["joined"] += count(self.join, plan, met, self.open["joined"])
@@ -226,10 +230,13 @@ class Shard:
                 keys = [pane[own], models[own]]
                 self._reports.count(segment.plan, batch.take(own), (keys[0], keys[1]), (self.names, opened))
 
-    def _classes(self, batch: Predictions) -> Classes | None:
-        if not self.plan.classifies:
-            return None
-        return predicted(batch, self.plan.policy.labels.positive_values, self.plan.predicted)
+    def _without_foreign(self, source: AtSource, batch: Outcomes, times: Times) -> tuple[Outcomes, Times]:
+        """Leave out what is of another model, and corrections, for which nothing is remembered."""
+        foreign = source.foreign(batch)
+        revised = ~foreign & (batch.revision > 0)
+        self.counters["other_model"] += int(foreign.sum())
+        self.counters["revision_ignored"] += int(revised.sum())
+        return batch.take(~foreign & ~revised), times.take(~foreign & ~revised)
 
     def _version(self, batch: Predictions) -> Ints:
         """Return the code of each row's model and version."""
@@ -259,7 +266,7 @@ class Shard:
         self.counters["evicted"] += self.join.sweep(marks["predictions"], marks["outcomes"])
         reached = {
             "predictions": marks["predictions"],
-            "joined": min(marks["predictions"], marks["outcomes"]),
+            "joined": marks["outcomes"] if self._at_source else min(marks["predictions"], marks["outcomes"]),
             "abuse": marks["abuse"],
         }
         through = {chain: mark // self.plan.tick - 1 for chain, mark in reached.items() if mark != BEGINNING}
