@@ -29,13 +29,18 @@ class AtSource:
         self._plan, self._kept, self._version = plan, kept(plan), version
         self._segments = Segments(plan.of_outcomes, scorer, names)
 
-    def foreign(self, batch: Outcomes) -> Mask:
-        """Return which outcomes are of another model than the policy's, bool[n]; one without a prediction is of none."""
-        found, model = np.zeros(batch.rows(), np.bool_), self._plan.policy.model
+    def ours(self, batch: Outcomes) -> tuple[Mask, dict[str, int]]:
+        """Return which outcomes may count, bool[n], and how many of the others there are, by the names of counters.
+
+        Not those of another model than the policy's; nor corrections, since what they correct is not remembered.
+        """
+        foreign, model = np.zeros(batch.rows(), np.bool_), self._plan.policy.model
         if batch.embedded is not None and model is not None:
             theirs = batch.embedded.batch.model
-            found[batch.embedded.present] = np.array([name != model for name in theirs.values] or [False])[theirs.codes]
-        return found
+            others = np.array([name != model for name in theirs.values] or [False])
+            foreign[batch.embedded.present] = others[theirs.codes]
+        revised = ~foreign & (batch.revision > 0)
+        return ~foreign & ~revised, {"other_model": int(foreign.sum()), "revision_ignored": int(revised.sum())}
 
     def enter(self, join: Join, batch: Outcomes, times: Times) -> tuple[Join, Rows]:
         """Return a join with the predictions that n outcomes carry, and the row of each, int64[n].

@@ -112,7 +112,9 @@ class Shard:
             times = self.clocks["outcomes"].read(batch.ts, batch.appended)
             join, own = self.join, None
             if self._at_source is not None:
-                batch, times = self._without_foreign(self._at_source, batch, times)
+                ours, others = self._at_source.ours(batch)
+                self.counters.update(others)
+                batch, times = batch.take(ours), times.take(ours)
                 join, own = self._at_source.enter(join, batch, times)
             told = take_in(join, self.plan, batch, times, own)
             if own is not None:
@@ -229,14 +231,6 @@ class Shard:
                 own = np.ones(len(pane), np.bool_) if mine is None else mine
                 keys = [pane[own], models[own]]
                 self._reports.count(segment.plan, batch.take(own), (keys[0], keys[1]), (self.names, opened))
-
-    def _without_foreign(self, source: AtSource, batch: Outcomes, times: Times) -> tuple[Outcomes, Times]:
-        """Leave out what is of another model, and corrections, for which nothing is remembered."""
-        foreign = source.foreign(batch)
-        revised = ~foreign & (batch.revision > 0)
-        self.counters["other_model"] += int(foreign.sum())
-        self.counters["revision_ignored"] += int(revised.sum())
-        return batch.take(~foreign & ~revised), times.take(~foreign & ~revised)
 
     def _version(self, batch: Predictions) -> Ints:
         """Return the code of each row's model and version."""
