@@ -12,7 +12,7 @@ def at_source(policy: Policy) -> Iterator[Finding]:
     if not policy.labels.joined_at_source:
         return
     text = "outcomes must carry their `prediction`: one without it is an orphan; corrections (`revision`) are ignored"
-    if not any(slo.spec.chain == "joined" for slo in policy.slos_in_force):
+    if not any(slo.spec.chain in ("joined", "labels") for slo in policy.slos_in_force):
         text = "no SLO is judged by labels, so nothing is joined, at the source or elsewhere"
     yield Finding(("labels", "joined_at_source"), text)
 
