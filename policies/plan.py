@@ -260,6 +260,17 @@ class Plan:
         return self.joins and not self.policy.labels.joined_at_source
 
     @property
+    def sampled(self) -> bool:
+        """Whether shards remember only predictions that `labels.sample` draws: reviews may come of any, labels of these."""
+        share = self.policy.labels.sample
+        return share is not None and share < 1 and not self.reviewed
+
+    @property
+    def reviewed(self) -> bool:
+        """Whether any series waits for reviews."""
+        return any(series.kind is Kind.RECALL for series in self.series)
+
+    @property
     def of_outcomes(self) -> "Plan":
         """The same, but only what outcomes count is counted."""
         live = frozenset(place for place, series in self.counted if series.kind in JOINED)

@@ -78,8 +78,8 @@ def _remember(join: Join, plan: Plan, fact: int, told: tuple[Outcomes, Rows], al
 
 
 def waited_for(join: Join, predictions: Rows) -> Mapping[int, Pairs]:
-    """Match predictions just entered with what was told of them before they came."""
-    return {fact: join.meet_outcomes(fact, predictions) for fact in FACTS}
+    """Match predictions just entered with what was told of them before they came; -1 are those that nothing is awaited of."""
+    return {fact: join.meet_outcomes(fact, predictions[predictions >= 0]) for fact in FACTS}
 
 
 def count(join: Join, plan: Plan, pairs: Mapping[int, Pairs], into: OpenCounts) -> int:

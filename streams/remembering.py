@@ -36,6 +36,7 @@ def kept(plan: Plan) -> Kept:
         numbers=plan.regresses,
         stated=tuple(place for place, series in joined if series.stated),
         facts=_facts({series.kind for _, series in joined}),
+        sampled=plan.sampled and plan.awaits,
     )
 
 
@@ -52,7 +53,7 @@ def slices_in(needs: Kept, counted: Counted, rows: int) -> dict[int, Ints]:
 
 
 def remember(join: Join, plan: Plan, chunk: Chunk, rows: Ints, slices: Mapping[int, Ints]) -> None:
-    """Remember a chunk of predictions in these rows; `slices` are their slice codes per joined series, -1: not counted."""
+    """Remember a chunk of predictions in these rows, -1: not; `slices` are their slice codes per joined series, -1: not counted."""
     scores = chunk.scores
     columns: dict[str, NDArray[Any]] = {
         "version": chunk.version,
@@ -69,7 +70,8 @@ def remember(join: Join, plan: Plan, chunk: Chunk, rows: Ints, slices: Mapping[i
         columns[f"stated{place}"] = stated(plan.series[place], chunk.batch.columns, chunk.p)
     for place, codes in slices.items():
         columns[f"slice{place}"] = codes
-    join.predictions.fill(rows, columns)
+    awaited = rows >= 0
+    join.predictions.fill(rows[awaited], {name: column[awaited] for name, column in columns.items()})
 
 
 def remember_labels(join: Join, plan: Plan, batch: Outcomes, rows: Ints) -> None:

@@ -21,7 +21,7 @@ from interlock.streams.clock import BEGINNING, Clock, Times
 from interlock.streams.due import Due
 from interlock.streams.facts import count, take_in, waited_for
 from interlock.streams.join import Join
-from interlock.streams.names import OVERFLOW, Names, distinct
+from interlock.streams.names import OVERFLOW, Names, pair_codes
 from interlock.streams.remembering import kept, remember, slices_in
 from interlock.streams.reporting import FIRST_SLICE, Reports
 from interlock.streams.scoring import Scorer
@@ -83,7 +83,7 @@ class Shard:
         self.names, self.categories = Names(), Names(MOST_CATEGORIES)
         self.counters: Counters[str] = Counters()
         self._reports = Reports(plan, budget) if plan.reported else None
-        self._segments = Segments(plan, scorer, self.names)
+        self._scorer, self._segments = scorer, Segments(plan, scorer, self.names)
         at_source = plan.policy.labels.joined_at_source
         self._at_source = AtSource(plan, scorer, self.names, self._version) if at_source else None
 
@@ -98,7 +98,8 @@ class Shard:
             self.counters["other_model"] += int((~ours).sum())
             batch, times = batch.take(ours), times.take(ours)
         if batch.rows():
-            admitted = self.join.admit_predictions(batch.ids, times)
+            drawn = self._scorer.drawn(batch.ids) if self.plan.sampled else None
+            admitted = self.join.admit_predictions(batch.ids, times, drawn)
             if not admitted.fresh.all():
                 self.counters["duplicate"] += int((~admitted.fresh).sum())
                 batch, times = batch.take(admitted.fresh), times.take(admitted.fresh)
@@ -110,6 +111,10 @@ class Shard:
         """Take in outcomes in offset order."""
         if batch.rows():
             times = self.clocks["outcomes"].read(batch.ts, batch.appended)
+            if self.plan.sampled:  # of the others no label is asked for
+                drawn = self._scorer.drawn(batch.ids)
+                self.counters["not_sampled"] += int((~drawn).sum())
+                batch, times = batch.take(drawn), times.take(drawn)
             join, own = self.join, None
             if self._at_source is not None:
                 ours, others = self._at_source.ours(batch)
@@ -234,12 +239,7 @@ class Shard:
 
     def _version(self, batch: Predictions) -> Ints:
         """Return the code of each row's model and version."""
-        versions = len(batch.version.values)
-        packed = batch.model.codes.astype(np.int64) * versions + batch.version.codes
-        found, place = distinct(packed, versions * len(batch.model.values))
-        pairs = [divmod(code, versions) for code in found.tolist()]
-        codes = [self._version_code(batch.model.values[m], batch.version.values[v]) for m, v in pairs]
-        return np.array(codes, np.int64)[place]
+        return pair_codes(batch.model, batch.version, self._version_code)
 
     def _version_code(self, model: str, version: str) -> int:
         if (model, version) not in self.versions and len(self.versions) >= MOST_VERSIONS:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -61,21 +62,19 @@ def feed(shard: Shard, *events: dict[str, Any], appended: int = START + DAY) -> 
     return shard.outcomes(batch).records
 
 
-def joined_cells(shard: Shard, cell: int) -> list[tuple[int, int, int]]:
-    """Return minute of arrival, minute of the prediction and count of a cell of all events, when all panes are closed."""
-    records = shard.finish((START + DAY) // shard.plan.tick).records
-    table = next(r.counts for r in records if r.chain == "joined")
-    rows = table[:, table[CELL] == cell]
-    minute = MINUTE // shard.plan.tick if shard.plan.tick <= MINUTE else 1
-    base = START // shard.plan.tick
-    return [((int(p) - base) // minute, (int(c) - base) // minute, int(n)) for p, c, n in rows[[PANE, COHORT, COUNT]].T]
+def joined_cells(shard: Shard, closed: list[TallyRecord], cell: int) -> list[tuple[int, int, int]]:
+    """Return arrival and cohort in minutes from START, and count, of a cell of all events; the last panes are closed here."""
+    records = [*closed, *shard.finish((START + DAY) // shard.plan.tick).records]
+    table = np.concatenate([r.counts[:, r.counts[CELL] == cell] for r in records if r.chain == "joined"], axis=1)
+    minutes = (table[[PANE, COHORT]] * shard.plan.tick - START) // MINUTE
+    return [(p, c, n) for p, c, n in np.stack([*minutes, table[COUNT]]).T.tolist()]
 
 
 def test_a_pair_counts_when_the_later_of_the_two_was_marked_with_its_prediction(shard: Shard) -> None:
-    feed(shard, said("a", 47, 3), said("b", 50, 55))
+    closed = feed(shard, said("a", 47, 3), said("b", 50, 55))
 
     assert shard.counters["joined"] == 2
-    assert joined_cells(shard, LABELS) == [(47, 3, 1), (55, 55, 1)]
+    assert joined_cells(shard, closed, LABELS) == [(47, 3, 1), (55, 55, 1)]
 
 
 @pytest.mark.parametrize(
@@ -88,16 +87,16 @@ def test_an_outcome_meets_what_it_carries_within_both_horizons_only(shard: Shard
 
 
 def test_a_prediction_cannot_be_later_than_the_record_that_carries_it(shard: Shard) -> None:
-    feed(shard, said("a", 10, 18), appended=START + 12 * MINUTE)
+    closed = feed(shard, said("a", 10, 18), appended=START + 12 * MINUTE)
 
-    assert joined_cells(shard, LABELS) == [(12, 12, 1)]
+    assert joined_cells(shard, closed, LABELS) == [(12, 12, 1)]
 
 
 def test_an_outcome_that_carries_nothing_is_an_orphan_where_its_wait_would_have_ended(shard: Shard) -> None:
-    feed(shard, said("a", 1, None), said("b", 2, 1))
+    closed = feed(shard, said("a", 1, None), said("b", 2, 1))
 
     assert (shard.counters["orphan"], shard.counters["joined"], shard.counters["outcomes"]) == (1, 1, 2)
-    (orphan,) = joined_cells(shard, ORPHANS)
+    (orphan,) = joined_cells(shard, closed, ORPHANS)
     assert (orphan[0], orphan[2]) == (21, 1)
 
 

