@@ -142,7 +142,8 @@ def test_any_packing_of_any_formats_reads_the_same(sizes: list[int], seed: int) 
     rows = [
         one if i % 5 else {"event_id": f"e{i}", "ts": 1_700_000_060_000, "label": True} for i, one in enumerate(rows)
     ]
-    messages, at = [], 0
+    messages: list[Message] = []
+    at = 0
     while at < len(rows):
         some = rows[at : at + sizes[len(messages) % len(sizes)]]
         as_arrow = (seed >> len(messages) % 7) & 1
