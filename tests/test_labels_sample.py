@@ -21,7 +21,16 @@ from tests.events import History
 from tests.test_laws import CUTS, SECRET, Cut, Run, repeated, run, same
 
 SHARE = 0.25
-POLICY = test_laws_ratios.POLICY.replace("labels: {", f"labels: {{sample: {SHARE}, ")
+ALL = """
+model: claims
+lateness: 5m
+false_pages_per_year: 200
+labels: {join_ttl: 2d, orphan_ttl: 30m, maturity: 3h}
+slices: [{by: [tenant], max: 3}]
+slos:
+- {name: accuracy_6h, objective: o, target: ">= 0.9", window: 6h, action_on_breach: notify, per: tenant}
+- {name: label_coverage_6h, objective: o, target: ">= 0.999", window: 6h, action_on_breach: notify}"""
+POLICY = ALL.replace("labels: {", f"labels: {{sample: {SHARE}, ")
 RECALL = '\n- {name: ood_recall_6h, objective: o, target: ">= 0.8", window: 6h, action_on_breach: notify}'
 
 
@@ -120,8 +129,6 @@ def test_no_policy_that_needs_what_was_not_kept_can_follow(first: str, new: str,
 
 
 def test_recall_may_follow_where_all_is_remembered() -> None:
-    first, new = (
-        load_policy(text.encode(), "p.yaml") for text in (test_laws_ratios.POLICY, test_laws_ratios.POLICY + RECALL)
-    )
+    first, new = (load_policy(text.encode(), "p.yaml") for text in (ALL, ALL + RECALL))
 
     assert refusals(first, new) == []
