@@ -15,6 +15,11 @@ def at_source(policy: Policy) -> Iterator[Finding]:
     if not any(slo.spec.chain in ("joined", "labels") for slo in policy.slos_in_force):
         text = "no SLO is judged by labels, so nothing is joined, at the source or elsewhere"
     yield Finding(("labels", "joined_at_source"), text)
+    if any(slo.resolved_indicator == "ood_recall" for slo in policy.slos_in_force):
+        text = (
+            "reviews must carry their `prediction` too: those that `interlock audits` takes in do not, and are orphans"
+        )
+        yield Finding(("labels", "joined_at_source"), text)
 
 
 def unlabelled(policy: Policy, names: set[str]) -> Iterator[Finding]:

@@ -234,6 +234,9 @@ def test_check_says_what_is_asked_of_outcomes(tmp_path: Path) -> None:
     file.write_text(REPLAYED)
     _, out, err = command("check", file)
     assert "outcomes must carry their `prediction`: one without it is an orphan" in out + err
+    file.write_text(REPLAYED.replace("accuracy_6h", "ood_recall_6h"))
+    _, out, err = command("check", file)
+    assert "reviews must carry their `prediction` too" in out + err
     file.write_text(REPLAYED.replace("accuracy_6h", "ood_rate_6h").replace(">= 0.9", "<= 0.1"))
     _, out, err = command("check", file)
     assert "no SLO is judged by labels" in out + err
