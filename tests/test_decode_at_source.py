@@ -108,12 +108,13 @@ def test_a_bad_prediction_makes_its_outcome_a_dead_letter_and_spares_the_neighbo
     made: Any, reason: str, path: str
 ) -> None:
     rows = [carrying(own(), event_id="a"), carrying(made, event_id="b"), carrying(own(score=0.5), event_id="c")]
+    rows = [carrying(None, event_id="none"), *rows]
     lines = [json.dumps(one).encode() for one in rows]
     batch, dead = OUTCOMES.timely(MINUTE)(Lines(lines, 0, 1_700_000_100_000))
 
-    assert [(one.index, one.offset, one.reason, one.detail.partition(":")[0]) for one in dead] == [(0, 1, reason, path)]
-    assert dead[0].raw == lines[1]
-    assert [batch.ids.text(row) for row in range(batch.rows())] == ["a", "c"]
+    assert [(one.index, one.offset, one.reason, one.detail.partition(":")[0]) for one in dead] == [(0, 2, reason, path)]
+    assert dead[0].raw == lines[2]
+    assert [batch.ids.text(row) for row in range(batch.rows())] == ["none", "a", "c"]
     assert [one["id"][0] for one in embedded(batch)] == ["a", "c"]
     assert [one["scores"][0] for one in embedded(batch)] == [None, 0.5]
 
