@@ -12,10 +12,11 @@ from prometheus_client.process_collector import ProcessCollector
 
 from interlock.errors import UserError
 from interlock.streams.clock import BEGINNING
+from interlock.streams.held import now_ms
 from interlock.streams.live import Setup
 from interlock.streams.live_judge import LiveJudge
 from interlock.streams.live_shard import LiveShard
-from interlock.streams.signs import SOURCES, now_ms
+from interlock.streams.signs import SOURCES
 from interlock.streams.worker import Worker
 
 EXCEPTIONS = ("late", "evicted", "slice_overflow", "version_overflow", "behind", "idle")

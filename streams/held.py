@@ -1,15 +1,22 @@
 """What a worker holds: shards and judges, each with where its state is written and how far that has come."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from interlock.errors import UserError
-from interlock.protocol import INPUTS
+from interlock.protocol import CONTENT_TYPE, INPUTS
+from interlock.streams.batch import Message
 from interlock.streams.checkpoints import Writer
+from interlock.streams.live import Outgoing
 from interlock.streams.live_judge import LiveJudge
 from interlock.streams.live_shard import LiveShard
+
+
+def now_ms() -> int:
+    """Return the wall clock in ms."""
+    return int(time.time() * 1000)  # noqa: TID251 - a driver: leases, signs of life and idleness go by the wall
 
 
 class Place(NamedTuple):
@@ -57,6 +64,8 @@ class Held:
     heard: dict[str, float] = field(default_factory=dict)
     """Per topic, when records last came (monotonic seconds)."""
     idle: set[str] = field(default_factory=set)
+    torn: bool = False
+    """Whether a step of it has failed half-way: such a state belongs to no position, and is saved nowhere."""
 
     @property
     def positions(self) -> dict[str, int]:
@@ -73,14 +82,31 @@ class Held:
         """Bytes of all events that were ever remembered: it grows by what there is to save."""
         return sum(store.remembered for store in self.it.shard.stores()) if isinstance(self.it, LiveShard) else 0
 
-    def state(self) -> Mapping[str, Any]:
-        """Return what is to be saved."""
-        return self.it.snapshot(blocks=True) if isinstance(self.it, LiveShard) else self.it.snapshot()
+    def save(self) -> list[Outgoing]:
+        """Return the messages of its state."""
+        self.torn = True  # a disk that cannot be read leaves blocks named that were never sent
+        state = self.it.snapshot(blocks=True) if isinstance(self.it, LiveShard) else self.it.snapshot()
+        said = self.writer.write(state)
+        self.torn = False
+        return said
 
     def close(self) -> None:
         """Let go what is on disk."""
         if isinstance(self.it, LiveShard):
             self.it.close()
+
+    def take(self, topic: str, records: Sequence[Any], end: int) -> list[Outgoing]:
+        """Take in all of a topic up to an offset; return what it says.
+
+        Markers of transactions, and what these took back, are no records: nothing was heard by them.
+        """
+        self.torn = True  # until it is done, and for good if it is not
+        if records:
+            self.hear(topic)
+        said = list(_taken(self.it, topic, records)) if records else []
+        self.it.passed(topic, end)
+        self.torn = False
+        return said
 
     def hear(self, topic: str) -> None:
         """Note that records of a topic came."""
@@ -90,3 +116,24 @@ class Held:
     def silence(self, topic: str) -> float:
         """Return for how long no records of a topic came, in seconds."""
         return time.monotonic() - self.heard.setdefault(topic, time.monotonic())
+
+
+def _taken(it: LiveShard | LiveJudge, topic: str, records: Sequence[Any]) -> Iterable[Outgoing]:
+    if isinstance(it, LiveJudge):
+        return it.read([(record.offset, record.value or b"") for record in records], now_ms())
+    if topic == "outcomes":
+        it.patience(patient=True)
+    return it.read(
+        topic,
+        [
+            Message(record.value or b"", record.offset, record.timestamp, _content_type(record.headers))
+            for record in records
+        ],
+    )
+
+
+def _content_type(headers: Sequence[tuple[str, bytes | None]]) -> str | None:
+    for name, value in headers:
+        if name == CONTENT_TYPE:
+            return None if value is None else value.decode("utf-8", "replace")
+    return None

@@ -1,11 +1,10 @@
 """What a worker says by the wall clock: signs of life, idle sources, ticks when all is silent, leases (STREAM.md §3, §6)."""
 
-import time
 from collections.abc import Callable, Iterator
 
 from interlock.protocol import INPUTS
 from interlock.streams import wire
-from interlock.streams.held import Held, Key, Place
+from interlock.streams.held import Held, Key, Place, now_ms
 from interlock.streams.live import Outgoing, Setup
 from interlock.streams.live_judge import LiveJudge
 from interlock.streams.live_shard import LiveShard
@@ -13,11 +12,6 @@ from interlock.streams.live_shard import LiveShard
 SOURCES: tuple[wire.Source, ...] = ("predictions", "outcomes")
 SOONEST, LATEST = 10_000, 60_000
 """Bounds (ms) of the time between two ticks; in between it is the width of a tally pane."""
-
-
-def now_ms() -> int:
-    """Return the wall clock in ms."""
-    return int(time.time() * 1000)  # noqa: TID251 - a driver: leases, signs of life and idleness go by the wall
 
 
 class Signs:

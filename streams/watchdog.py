@@ -88,8 +88,8 @@ class Watchdog:
             if self._client is None:
                 self._client = self._connect()
             found = self._client.end_offsets(list(places), timeout_ms=TIMEOUT_MS)
-        except (KafkaError, OSError) as error:
-            log.debug("the broker does not say where partitions end: %s", error)
+        except (KafkaError, KeyError, OSError) as error:  # kafka-python leaves out what it did not hear in time
+            log.debug("the broker does not say where partitions end: %r", error)
             self._disconnect()
             return {}
         return {places[name]: end for name, end in found.items()}

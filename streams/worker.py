@@ -9,20 +9,18 @@ from typing import Any
 
 from interlock.errors import UserError
 from interlock.policies.changes import when
-from interlock.protocol import CONTENT_TYPE, INPUTS
+from interlock.protocol import INPUTS
 from interlock.streams import wire
-from interlock.streams.batch import Message
 from interlock.streams.budget import Budget
 from interlock.streams.clients import Clients
 from interlock.streams.commands import Refusal
-from interlock.streams.held import Held, Key, Place, reader, readers
+from interlock.streams.held import Held, Key, Place, now_ms, reader, readers
 from interlock.streams.lineage import PAUSE, Follower, read_policy_record
 from interlock.streams.live import Outgoing, Setup
-from interlock.streams.live_judge import LiveJudge
 from interlock.streams.live_shard import LiveShard
 from interlock.streams.outbox import Outbox
 from interlock.streams.restoring import Restorer
-from interlock.streams.signs import SOURCES, Signs, now_ms
+from interlock.streams.signs import SOURCES, Signs
 
 Ends = Callable[[Place], int | None]
 """The end offset of a place as last seen; None before anything was fetched."""
@@ -195,10 +193,7 @@ class Worker:
         if (held := self.held.get(reader(place))) is not None:  # else revoked: whoever owns it reads it again
             if start > held.positions[place.topic]:
                 raise RuntimeError(f"{place}: a chunk from {start} on, but all is read only up to {held.positions}")
-            if records:  # else markers of transactions, or what these took back: nothing that was said
-                held.hear(place.topic)
-                self.outbox.put(_taken(held.it, place.topic, records))
-            held.it.passed(place.topic, end)
+            self.outbox.put(held.take(place.topic, records, end))
         await self.outbox.room()
 
     def _forwarded(self, place: Place, records: Sequence[Any]) -> Iterable[Outgoing]:
@@ -242,10 +237,9 @@ class Worker:
     async def _save(self, held: Held) -> None:
         async with self._saving:
             moved, size, began = held.moved, held.size, time.monotonic()
-            if moved == held.saved:
+            if held.torn or moved == held.saved:
                 return
-            writer = held.writer
-            state = writer.write(held.state())
+            writer, state = held.writer, held.save()
             await self.outbox.settled(self.outbox.taken)  # nothing is forgotten before what it produced is durable
             await self.archive.settled(self.archive.put(state))
             held.saved, held.saved_size, held.saved_at = moved, size, time.monotonic()
@@ -257,25 +251,5 @@ class Worker:
     def tell(self) -> None:
         """Send all that goes by the wall clock."""
         for key, held in self.held.items():
-            self.outbox.put(self._signs.of(key, held, self.generation))
-
-
-def _taken(it: LiveShard | LiveJudge, topic: str, records: Sequence[Any]) -> Iterable[Outgoing]:
-    if isinstance(it, LiveJudge):
-        return it.read([(record.offset, record.value or b"") for record in records], now_ms())
-    if topic == "outcomes":
-        it.patience(patient=True)
-    return it.read(
-        topic,
-        [
-            Message(record.value or b"", record.offset, record.timestamp, _content_type(record.headers))
-            for record in records
-        ],
-    )
-
-
-def _content_type(headers: Sequence[tuple[str, bytes | None]]) -> str | None:
-    for name, value in headers:
-        if name == CONTENT_TYPE:
-            return None if value is None else value.decode("utf-8", "replace")
-    return None
+            if not held.torn:
+                self.outbox.put(self._signs.of(key, held, self.generation))

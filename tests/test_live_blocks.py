@@ -58,7 +58,7 @@ def test_a_zombies_late_blocks_change_nothing_after_compaction_and_a_lost_disk_i
     held = restored(kafka, prefix, 2, Budget(1, spill.shelf, ROWS))
     assert isinstance(held.it, LiveShard)
     fed(0.4, 0.8, held.it)
-    went_on = held.writer.write(held.state())
+    went_on = held.save()
     write(kafka, prefix, went_on + held.writer.superseded())
     late = first.write(fed(0.4, 0.6, zombie).snapshot(blocks=True))
     write(kafka, prefix, [*late, *first.superseded()])

@@ -199,4 +199,6 @@ def test_counts_of_another_number_of_partitions_stop_it_with_one_line(story: Sto
     assert code == 2
     assert "Traceback" not in said
     (line,) = lines_without_log(said)
-    assert line.startswith("the input topics have 1 partitions, the counts on tallies are of 7: ")
+    assert line.startswith(
+        "the input topics had 1 partitions when this worker was started, counts on tallies are of 7: "
+    )

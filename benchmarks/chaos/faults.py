@@ -4,9 +4,10 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from kafka import KafkaProducer
+from kafka.errors import KafkaError
 
 from benchmarks.chaos.field import Field
 from benchmarks.chaos.members import FEWEST, MOST
@@ -18,7 +19,9 @@ SHORT, LONG = 0.5, 6.0
 
 
 PATIENCE = 20.0
-"""Seconds in which there should be a state to be damaged."""
+"""Seconds in which there should be a state to be damaged, and brokers should answer."""
+
+T = TypeVar("T")
 
 
 class Fault(NamedTuple):
@@ -117,7 +120,7 @@ def corrupt(run: Field, *, block: bool) -> None:
 def _corrupted(run: Field, *, block: bool) -> bool:
     """Damage a state, of a shard or a judge, or a shard's block; return whether there was one."""
     found, values = Found(), dict[bytes, bytes]()
-    for record in records(run.cluster.bootstrap, run.prefix + TOPIC):
+    for record in _again(run, lambda: records(run.cluster.bootstrap, run.prefix + TOPIC)):
         found.put(record.key, record.value, record.offset)
         values[record.key] = record.value or b""
     shards = [Owner(run.run, "shard", int(number)) for number in run.rng.permutation(run.partitions)]
@@ -140,11 +143,24 @@ def _damage(run: Field, owner: Owner, name: bytes, values: Mapping[bytes, bytes]
     value = values[name]
     flipped = value[:-9] + bytes(byte ^ 0xFF for byte in value[-9:])
     damaged = (flipped, value[: len(value) // 2], b"junk")[int(run.rng.integers(3))]
-    producer = KafkaProducer(bootstrap_servers=run.cluster.bootstrap.split(","), acks="all")
+    servers = run.cluster.bootstrap.split(",")
+    producer = _again(run, lambda: KafkaProducer(bootstrap_servers=servers, acks="all"))
     try:
         producer.send(run.prefix + TOPIC, damaged, name, partition=owner.number).get(timeout=60)
     finally:
         producer.close()
+
+
+def _again(run: Field, do: Callable[[], T]) -> T:
+    """Return what asking the brokers brings, again while one of them is down."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return do()
+        except KafkaError:
+            if time.monotonic() > end:
+                raise
+            run.wait(0.5)
 
 
 KILLS = (
