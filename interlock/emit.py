@@ -134,6 +134,8 @@ class Emitter:
     def outcome(self, *, event_id: str, ts: int | str | None = None, **fields: Any) -> None:
         """Send what turned out to be true of a prediction; fields are those of `interlock.events.Outcome`.
 
+        `prediction`, which only `labels.joined_at_source` asks for, has the fields of one, `ts` and `model` among them.
+
         Raises: see `prediction`.
         """
         fields["event_id"], fields["ts"] = event_id, ts
@@ -222,6 +224,8 @@ class Emitter:
                 raise (ValueError if name not in row or value == "" else TypeError)(
                     f"{name}: found {fields.get(name)!r}; expected text"
                 )
+        if topic == "outcomes" and "prediction" in row:
+            row["prediction"] = _predicted(row["prediction"])
         if "ts" not in row:
             row["ts"] = time.time_ns() // 1_000_000
         if self._instance is not None and topic == "predictions":
@@ -252,6 +256,19 @@ os.register_at_fork(after_in_child=_after_fork)
 def _unknown(topic: str, row: Mapping[str, Any]) -> str:
     unknown = ", ".join(sorted(map(repr, row.keys() - FIELDS[topic])))
     return f"{topic} have no field {unknown}; expected some of {', '.join(sorted(FIELDS[topic]))}"
+
+
+def _predicted(fields: Any) -> dict[str, Any]:
+    """Return the prediction that an outcome carries; it has the outcome's id, and needs its own time and model."""
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"prediction: found {fields!r}; expected the fields of a prediction")
+    row = {name: value for name, value in fields.items() if value is not None and name != "event_id"}
+    if not row.keys() <= FIELDS["predictions"]:
+        raise TypeError(_unknown("predictions", row))
+    for name in ("ts", "model"):
+        if not row.get(name):
+            raise ValueError(f"prediction.{name}: found {fields.get(name)!r}; an outcome's prediction needs it")
+    return row
 
 
 def _plain(value: Any) -> Any:

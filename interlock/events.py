@@ -17,10 +17,9 @@ Timestamp = Annotated[
 Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Prediction(Struct, omit_defaults=True):
-    """What a model said about one case, and what was done with it."""
+class Predicted(Struct, omit_defaults=True):
+    """What a model said about the case of an outcome, whose `event_id` it has; the other fields are a prediction's."""
 
-    event_id: EventId
     ts: Timestamp
     model: Annotated[str, Meta(min_length=1)]
     model_version: str | UnsetType = UNSET
@@ -49,6 +48,12 @@ class Prediction(Struct, omit_defaults=True):
     )
 
 
+class Prediction(Predicted, kw_only=True, omit_defaults=True):
+    """What a model said about one case, and what was done with it."""
+
+    event_id: EventId
+
+
 class Outcome(Struct, omit_defaults=True):
     """What turned out to be true of an earlier prediction; `label`, `confirmed_ood` or both."""
 
@@ -60,6 +65,10 @@ class Outcome(Struct, omit_defaults=True):
         UNSET
     )
     source: str | UnsetType = UNSET
+    prediction: (
+        Annotated[Predicted, Meta(description="The prediction itself, where labels.joined_at_source asks for it.")]
+        | UnsetType
+    ) = UNSET
 
 
 class AbuseReport(Struct, omit_defaults=True):

@@ -13,12 +13,13 @@ from interlock.policies.scalars import show_duration
 FRAME = ("model", "lateness", "dedup_ttl", "max_skew", "reference")
 """Keys by which events become counts, join and are remembered: another value would need another memory."""
 
-LABELS_FRAME = ("join_ttl", "orphan_ttl", "positive", "predicted", "judge_on")
+LABELS_FRAME = ("join_ttl", "orphan_ttl", "positive", "predicted", "judge_on", "joined_at_source", "sample")
 """The same, of `labels`."""
 
 KEPT = {
     "joins": "labels",
     "classifies": "the classes of labels",
+    "reviewed": "reviews",
     "regresses": "labels that are numbers",
     "reported": "reports of abuse",
 }
@@ -43,7 +44,8 @@ def refusals(first: Policy, new: Policy) -> list[str]:
 
 
 def _more(plans: tuple[Plan, Plan], kind: str) -> bool:
-    return getattr(plans[1], kind) and not getattr(plans[0], kind)
+    kept = kind == "reviewed" and not plans[0].sampled  # all predictions are there for reviews, asked for or not
+    return getattr(plans[1], kind) and not getattr(plans[0], kind) and not kept
 
 
 def _both(first: object, new: object, key: str) -> str:

@@ -7,7 +7,7 @@ from interlock.detectors.bounded_mean import BETS
 from interlock.detectors.event_rate import FASTER
 from interlock.policies.lint_drift import delay, drift
 from interlock.policies.lint_evidence import power_otherwise, rules
-from interlock.policies.lint_labels import unlabelled
+from interlock.policies.lint_labels import at_source, unlabelled
 from interlock.policies.lint_words import ALPHA, MEANS, noun, shown, unit, zero
 from interlock.policies.measures_abuse import PER
 from interlock.policies.model import Policy, Slo
@@ -34,6 +34,7 @@ def warnings(policy: Policy) -> list[Finding]:
         *_names(policy),
         *_indicators(policy),
         *_labels(policy),
+        *at_source(policy),
         *_unknown(policy),
         *_review(policy),
         *_river(policy),

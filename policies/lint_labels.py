@@ -7,6 +7,21 @@ from interlock.policies.model import Policy
 from interlock.policies.positions import Finding
 
 
+def at_source(policy: Policy) -> Iterator[Finding]:
+    """Yield what `labels.joined_at_source` asks of outcomes."""
+    if not policy.labels.joined_at_source:
+        return
+    text = "outcomes must carry their `prediction`: one without it is an orphan; corrections (`revision`) are ignored"
+    if not any(slo.spec.chain in ("joined", "labels") for slo in policy.slos_in_force):
+        text = "no SLO is judged by labels, so nothing is joined, at the source or elsewhere"
+    yield Finding(("labels", "joined_at_source"), text)
+    if any(slo.resolved_indicator == "ood_recall" for slo in policy.slos_in_force):
+        text = (
+            "reviews must carry their `prediction` too: those that `interlock audits` takes in do not, and are orphans"
+        )
+        yield Finding(("labels", "joined_at_source"), text)
+
+
 def unlabelled(policy: Policy, names: set[str]) -> Iterator[Finding]:
     """Yield what `labels.on_unlabelled` does not do; `names` are the indicators in force."""
     asked, loc = policy.labels.on_unlabelled, ("labels", "on_unlabelled")

@@ -51,6 +51,9 @@ class Labels(Part):
     judge_on: Literal["prediction", "arrival"] = Field(
         default="prediction", description="Whose time decides the pane: the prediction's, or the label's arrival."
     )
+    joined_at_source: bool = Field(
+        default=False, description="Whether outcomes carry their prediction, so that none is remembered for them."
+    )
     sample: Share | None = Field(
         default=None, description="Share of predictions whose labels are due, by keyed hash; default all."
     )

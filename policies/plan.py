@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from interlock.detectors.river_detectors import Setting
@@ -85,6 +85,9 @@ LOSSES = (Kind.BRIER, Kind.LOG_LOSS, *ERRORS)
 
 LABELLED = (Kind.RECALL, Kind.ECE, *LABELLED_RATIOS, *LOSSES, Kind.AUROC)
 """Kinds that are judged by cohort, from joined outcomes."""
+
+JOINED = (Kind.EVENTS, *LABELLED)
+"""Kinds that count in the joined chain."""
 
 UNDECIDED = 1000
 """Cell of events for which the series' `where`, or what it counts, could not be decided."""
@@ -250,6 +253,28 @@ class Plan:
     def joins(self) -> bool:
         """Whether any series waits for outcomes."""
         return any(series.kind in LABELLED for series in self.series)
+
+    @property
+    def awaits(self) -> bool:
+        """Whether predictions are remembered until their outcomes come."""
+        return self.joins and not self.policy.labels.joined_at_source
+
+    @property
+    def sampled(self) -> bool:
+        """Whether shards remember only predictions that `labels.sample` draws: reviews may come of any, labels of these."""
+        share = self.policy.labels.sample
+        return share is not None and share < 1 and not self.reviewed
+
+    @property
+    def reviewed(self) -> bool:
+        """Whether any series waits for reviews."""
+        return any(series.kind is Kind.RECALL for series in self.series)
+
+    @property
+    def of_outcomes(self) -> "Plan":
+        """The same, but only what outcomes count is counted."""
+        live = frozenset(place for place, series in self.counted if series.kind in JOINED)
+        return replace(self, live=live, later=tuple(one.of_outcomes for one in self.later))
 
 
 def slice_paths(by: Sequence[str]) -> tuple[str, ...]:

@@ -71,6 +71,23 @@ def admit(store: Store, ids: Ids, times: Times, memory: int, *, revision: NDArra
     return Admitted(fresh, number[fresh], revised, number[revised])
 
 
+def admit_apart(
+    drawn: tuple[Store, int], others: tuple[Store, int], events: tuple[Ids, Times], first: Mask
+) -> Admitted:
+    """Enter the events of `first` bool[n] into one store and the rest into another, each with its memory in ms.
+
+    Ids must always go to the same. The rows are those of the first store, -1 for events of the other.
+    """
+    fresh, rows = np.zeros(len(first), np.bool_), np.full(len(first), -1, np.int64)
+    ids, times = events
+    for (store, memory), mine in ((drawn, first), (others, ~first)):
+        admitted = admit(store, ids.take(mine), times.take(mine), memory)
+        fresh[mine] = admitted.fresh
+        if mine is first:
+            rows[first & fresh] = admitted.rows
+    return Admitted(fresh, rows[fresh], np.zeros(len(first), np.bool_), rows[:0])
+
+
 @dataclass(frozen=True, slots=True)
 class _Repeats:
     """Decides events whose id comes more than once in a chunk, of which none has met yet."""

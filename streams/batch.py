@@ -162,8 +162,24 @@ class Predictions:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedded:
+    """The predictions that outcomes carry: `present` bool[n], which of n do; `batch`: theirs, in their order."""
+
+    present: NDArray[np.bool_]
+    batch: Predictions
+
+    def take(self, rows: Rows) -> "Embedded":
+        """Return those of these outcomes only, in this order."""
+        place, present = np.cumsum(self.present) - 1, self.present[rows]
+        return Embedded(present, self.batch.take(place[rows][present]))
+
+
+@dataclass(frozen=True, slots=True)
 class Outcomes:
-    """n outcomes as columns: `confirmed_ood` int8[n] is 1, 0, or -1 where absent; `revision` int32[n] is 0 there."""
+    """n outcomes as columns: `confirmed_ood` int8[n] is 1, 0, or -1 where absent; `revision` int32[n] is 0 there.
+
+    `embedded` are the predictions that they carry; None where they are not read.
+    """
 
     ids: Ids
     ts: NDArray[np.int64]
@@ -173,6 +189,7 @@ class Outcomes:
     revision: NDArray[np.int32]
     offset: NDArray[np.int64]
     index: NDArray[np.int32]
+    embedded: Embedded | None = None
 
     def rows(self) -> int:
         """Return n."""
@@ -189,6 +206,7 @@ class Outcomes:
             revision=self.revision[rows],
             offset=self.offset[rows],
             index=self.index[rows],
+            embedded=None if self.embedded is None else self.embedded.take(rows),
         )
 
 

@@ -107,12 +107,15 @@ Refusal = Callable[[str, Message], DeadLetter | None]
 """Why a message of a topic cannot be read; None if all of it can."""
 
 
-def refusals(paths: frozenset[str] = frozenset(), max_skew: int = MAX_SKEW) -> Refusal:
-    """Return what says whether a message can be read; `paths` are the fields that a policy reads."""
+def refusals(paths: frozenset[str] = frozenset(), max_skew: int = MAX_SKEW, *, embedded: bool = True) -> Refusal:
+    """Return what says whether a message can be read; `paths` are the fields that a policy reads.
+
+    `embedded`: also the predictions that outcomes carry.
+    """
     wanted = Wanted(paths=paths)
     decoders: dict[str, Decoder[Predictions] | Decoder[Outcomes] | Decoder[AbuseReports]] = {
         "predictions": prediction_decoder(wanted, b"").timely(max_skew),
-        "outcomes": outcome_decoder(b"").timely(max_skew),
+        "outcomes": outcome_decoder(b"", embedded=wanted if embedded else None).timely(max_skew),
         "abuse": abuse_decoder(wanted, b"").timely(max_skew),
     }
 

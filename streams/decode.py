@@ -27,7 +27,7 @@ from interlock.streams.clock import refusals
 from interlock.streams.decode_arrow import ArrowAbuse, ArrowOutcomes, ArrowPredictions, row_json
 from interlock.streams.decode_columns import core_columns
 from interlock.streams.decode_concat import concat
-from interlock.streams.decode_dead import REASONS, Bad, Faults, Where, blame, letter, letters
+from interlock.streams.decode_dead import REASONS, Bad, Faults, Where, blame, embed, letter, letters
 from interlock.streams.decode_frames import frames_of_messages, where_of_frame
 from interlock.streams.decode_json import Texts, texts_of_lines, texts_of_messages
 from interlock.streams.decode_json_batch import JsonAbuse, JsonOutcomes, JsonPredictions
@@ -141,19 +141,21 @@ def prediction_decoder(wanted: Wanted, key: bytes, topic: str = "predictions") -
     """Return a decoder of predictions; `key` keys the hash of event ids, `topic` names it in dead letters."""
     ids = IdHash(key)
     formats = Formats(JsonPredictions(wanted, ids), ArrowPredictions(wanted, ids), _check_predictions)
+    return Decoder(topic, formats, lambda batch: _finished(batch, wanted))
 
-    def finish(batch: Predictions) -> Predictions:
-        core = core_columns(batch, wanted.paths)
-        return replace(batch, columns={**batch.columns, **core}) if core else batch
+
+def outcome_decoder(key: bytes, topic: str = "outcomes", *, embedded: Wanted | None = None) -> Decoder[Outcomes]:
+    """Return a decoder of outcomes; `embedded` is what is wanted of the predictions that they carry, None: nothing."""
+    ids = IdHash(key)
+    formats = Formats(JsonOutcomes(embedded, ids), ArrowOutcomes(embedded, ids), _check_outcomes)
+
+    def finish(batch: Outcomes) -> Outcomes:
+        if batch.embedded is None or embedded is None:
+            return batch
+        theirs = replace(batch.embedded, batch=_finished(batch.embedded.batch, embedded))
+        return replace(batch, embedded=theirs)
 
     return Decoder(topic, formats, finish)
-
-
-def outcome_decoder(key: bytes, topic: str = "outcomes") -> Decoder[Outcomes]:
-    """Return a decoder of outcomes."""
-    ids = IdHash(key)
-    formats = Formats(JsonOutcomes(Wanted(), ids), ArrowOutcomes(Wanted(), ids), _check_outcomes)
-    return Decoder(topic, formats, lambda batch: batch)
 
 
 def abuse_decoder(wanted: Wanted, key: bytes, topic: str = "abuse") -> Decoder[AbuseReports]:
@@ -173,12 +175,21 @@ def sniff(message: Message) -> str:
     return "arrow" if kind == ARROW_TYPE else "unknown"
 
 
+def _finished(batch: Predictions, wanted: Wanted) -> Predictions:
+    core = core_columns(batch, wanted.paths)
+    return replace(batch, columns={**batch.columns, **core}) if core else batch
+
+
 def _check_times(batch: Predictions | Outcomes | AbuseReports, max_skew: int, faults: Faults) -> None:
     ts, appended = batch.ts, batch.appended
     future, ancient = refusals(ts, appended, max_skew)
     ahead = f"$.ts: expected at most {max_skew} ms after the append time"
     blame(faults, future, lambda row: Bad("future_ts", f"{ahead} {appended[row]}, got {ts[row]}"))
     blame(faults, ancient, lambda row: Bad("ancient_ts", f"$.ts: expected milliseconds since 1970, got {ts[row]}"))
+    if isinstance(batch, Outcomes) and batch.embedded is not None:
+        inside: Faults = {}
+        _check_times(batch.embedded.batch, max_skew, inside)
+        embed(faults, inside, batch.embedded.present)
 
 
 def _check_ids(ids: Ids, faults: Faults) -> None:
@@ -196,6 +207,10 @@ def _check_name(names: Coded, path: str, faults: Faults) -> None:
 
 def _check_predictions(batch: Predictions, faults: Faults) -> None:
     _check_ids(batch.ids, faults)
+    _check_predicted(batch, faults)
+
+
+def _check_predicted(batch: Predictions, faults: Faults) -> None:
     _check_name(batch.model, "$.model", faults)
     score: Any = batch.score
     wrong = (score < 0) | (score > 1)
@@ -209,6 +224,10 @@ def _check_outcomes(batch: Outcomes, faults: Faults) -> None:
     unlabelled = (batch.label.kind == MISSING) | (batch.label.kind == NULL)
     fault = Bad("missing_field", "$.label: expected label or confirmed_ood, found neither")
     blame(faults, unlabelled & (batch.confirmed_ood < 0), lambda _: fault)
+    if batch.embedded is not None:
+        inside: Faults = {}
+        _check_predicted(batch.embedded.batch, inside)
+        embed(faults, inside, batch.embedded.present)
 
 
 def _check_abuse(batch: AbuseReports, faults: Faults) -> None:

@@ -1,6 +1,7 @@
 """Arrow record batches into whole batches, one class per message type; no Python per event."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,13 +13,16 @@ from numpy.typing import NDArray
 from interlock.columns import MISSING, STRING, Column
 from interlock.events import MAX_EVENT_BYTES
 from interlock.streams import decode_arrow_read as read
-from interlock.streams.batch import AbuseReports, Outcomes, Predictions, Wanted
+from interlock.streams.batch import AbuseReports, Embedded, Ids, Outcomes, Predictions, Wanted
 from interlock.streams.decode_columns import Vocabulary, category_text
-from interlock.streams.decode_dead import Bad, Faults, Where, blame
+from interlock.streams.decode_dead import Bad, Faults, Where, blame, embed
 from interlock.streams.decode_json_read import MAX_REVISION
 from interlock.streams.decode_json_shape import PREDICTION
 from interlock.streams.decode_vectors import EMBEDDING, LOGITS, of_arrow
 from interlock.streams.ids import IdHash
+
+DOTTED = "prediction."
+"""How the columns of a prediction that an outcome carries begin, where they are not one struct."""
 
 CORE = frozenset(field.name for field in PREDICTION)
 
@@ -88,10 +92,10 @@ class ArrowPredictions:
 class ArrowOutcomes:
     """Outcomes from Arrow."""
 
-    def __init__(self, wanted: Wanted, ids: IdHash) -> None:
-        """Keep the hash; nothing else is wanted of outcomes."""
-        del wanted
+    def __init__(self, wanted: Wanted | None, ids: IdHash) -> None:
+        """Keep what is `wanted` of the predictions that they carry; None: those are not read."""
         self._ids = ids
+        self._predictions = None if wanted is None else ArrowPredictions(wanted, ids)
 
     def __call__(self, batch: pa.RecordBatch, where: Where) -> tuple[Outcomes, Faults]:
         """Return every event, the faulty ones with defaults, and the faults."""
@@ -108,7 +112,12 @@ class ArrowOutcomes:
             offset=where.offset,
             index=where.index,
         )
-        return found, faults
+        if self._predictions is None:
+            return found, faults
+        present, theirs = embedded(batch, found.ids, faults)
+        predictions, inside = self._predictions(theirs, where.take(present))
+        embed(faults, inside, present)
+        return replace(found, embedded=Embedded(present, predictions)), faults
 
 
 class ArrowAbuse:
@@ -136,6 +145,28 @@ class ArrowAbuse:
             index=where.index,
         )
         return found, faults
+
+
+def embedded(batch: pa.RecordBatch, ids: Ids, faults: Faults) -> tuple[NDArray[np.bool_], pa.RecordBatch]:
+    """Return which rows carry a prediction, and those as a batch of their own, under the ids of their outcomes.
+
+    It is the struct `prediction`, or dotted columns such as `prediction.score`: then a row carries one that has any of them.
+    """
+    present, columns = np.zeros(batch.num_rows, np.bool_), {}
+    for name, array in zip(batch.schema.names, batch.columns, strict=True):
+        kind: Any = array.type
+        if name.startswith(DOTTED):
+            present |= read.present(array)
+            columns[name.removeprefix(DOTTED)] = array
+        elif name == "prediction" and pa.types.is_struct(kind):
+            present |= read.present(array)
+            columns |= {part.name: below for part, below in zip(kind, array.flatten(), strict=True)}  # type: ignore[attr-defined]
+        elif name == "prediction":
+            blame(faults, read.present(array), lambda _, array=array: read.mistyped("$.prediction", "a struct", array))  # type: ignore[misc]
+    columns["event_id"] = ids.texts
+    kept = pa.array(present)
+    arrays: list[Any] = [array.filter(kept) for array in columns.values()]
+    return present, pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
 
 def path_column(table: read.Table, path: str) -> Column:

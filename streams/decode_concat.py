@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from interlock.columns import Column
-from interlock.streams.batch import AbuseReports, Coded, Ids, Outcomes, Predictions
+from interlock.streams.batch import AbuseReports, Coded, Embedded, Ids, Outcomes, Predictions
 from interlock.streams.decode_columns import Interned, missing_column
-from interlock.streams.vectors import joined
+from interlock.streams.vectors import Vectors, joined
 
 B = TypeVar("B", bound=Predictions | Outcomes | AbuseReports)
 
@@ -37,14 +37,24 @@ def _join(name: str, values: list[Any], rows: list[int]) -> Any:
     if name == "top":
         known = any(value is not None for value in values)
         return _columns([value or missing_column(n) for value, n in zip(values, rows, strict=True)]) if known else None
-    if name in ("embedding", "logits"):
-        return None if values[0] is None else joined(values)
+    if values[0] is None:  # not read, of none of them
+        return None
     if name == "columns":
         return {path: _columns([value[path] for value in values]) for path in values[0]}
     if isinstance(values[0], np.ndarray):
         return np.concatenate(values, axis=-1)
-    joins: dict[type, Callable[[Any], Any]] = {Coded: _coded, Ids: _ids, Column: _columns}
+    joins: dict[type, Callable[[Any], Any]] = {
+        Coded: _coded,
+        Ids: _ids,
+        Column: _columns,
+        Vectors: joined,
+        Embedded: _embedded,
+    }
     return joins[type(values[0])](values)
+
+
+def _embedded(parts: list[Embedded]) -> Embedded:
+    return Embedded(np.concatenate([part.present for part in parts]), concat([part.batch for part in parts]))
 
 
 def _ids(parts: list[Ids]) -> Ids:

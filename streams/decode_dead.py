@@ -51,6 +51,10 @@ class Where:
         """Return where the events from `start` to before `end` stand."""
         return Where(self.topic, self.offset[start:end], self.index[start:end], self.appended[start:end])
 
+    def take(self, rows: NDArray[np.bool_]) -> "Where":
+        """Return where these events stand."""
+        return Where(self.topic, self.offset[rows], self.index[rows], self.appended[rows])
+
 
 Faults = dict[int, Bad]
 """Row -> why it cannot be read."""
@@ -76,3 +80,10 @@ def blame(faults: Faults, rows: NDArray[np.bool_], fault: Callable[[int], Bad]) 
     for row in np.flatnonzero(rows).tolist():
         if row not in faults:
             faults[row] = fault(row)
+
+
+def embed(faults: Faults, inside: Faults, present: NDArray[np.bool_]) -> None:
+    """Add the faults of embedded predictions, by their own rows, to those of the events that carry them, `present` bool[n]."""
+    rows = np.flatnonzero(present).tolist()
+    for row, fault in inside.items():
+        faults.setdefault(rows[row], Bad(fault.reason, fault.detail.replace("$", "$.prediction", 1)))

@@ -1,6 +1,7 @@
 """JSON texts into whole batches, one class per message type."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,9 @@ from numpy.typing import NDArray
 
 from interlock.columns import Column
 from interlock.streams import decode_vectors as vectors
-from interlock.streams.batch import AbuseReports, Outcomes, Predictions, Wanted
+from interlock.streams.batch import AbuseReports, Embedded, Ids, Outcomes, Predictions, Wanted
 from interlock.streams.decode_columns import category_text, coded, column
-from interlock.streams.decode_dead import Faults
+from interlock.streams.decode_dead import Faults, Where, embed
 from interlock.streams.decode_json import JsonReader, Texts
 from interlock.streams.decode_json_columns import (
     FeatureReader,
@@ -23,11 +24,23 @@ from interlock.streams.decode_json_columns import (
     tops,
 )
 from interlock.streams.decode_json_read import MAX_REVISION, out_of_range, read_appended
-from interlock.streams.decode_json_shape import ABUSE, EMBEDDING, LOGITS, OUTCOME, PREDICTION, shape
+from interlock.streams.decode_json_shape import (
+    ABUSE,
+    EMBEDDED,
+    EMBEDDING,
+    LOGITS,
+    OUTCOME,
+    PREDICTED,
+    PREDICTION,
+    Field,
+    shape,
+)
 from interlock.streams.ids import IdHash
 from interlock.streams.vectors import Vectors
 
 PREDICTION_FIELDS = tuple(field.name for field in PREDICTION)
+ABSENT = (b"", b"null")
+"""The JSON texts of an outcome's prediction where it carries none."""
 OUTCOME_FIELDS = tuple(field.name for field in OUTCOME)
 ABUSE_FIELDS = tuple(field.name for field in ABUSE)
 
@@ -35,10 +48,10 @@ ABUSE_FIELDS = tuple(field.name for field in ABUSE)
 class JsonPredictions:
     """Predictions from JSON."""
 
-    def __init__(self, wanted: Wanted, ids: IdHash) -> None:
-        """Compile what is wanted."""
+    def __init__(self, wanted: Wanted, ids: IdHash, core: tuple[Field, ...] = PREDICTION) -> None:
+        """Compile what is wanted; `core` are the fields that are read of each."""
         lists = (EMBEDDING,) * wanted.embedding + (LOGITS,) * wanted.logits
-        compiled = shape((*PREDICTION, *lists), wanted, ("features",))
+        compiled = shape((*core, *lists), wanted, ("features",))
         self._reader = JsonReader(compiled)
         self._top = everything(compiled.top)
         self._features = FeatureReader(compiled.groups["features"], wanted)
@@ -48,14 +61,14 @@ class JsonPredictions:
         self._names = list(wanted.categories)
         self._ids = ids
 
-    def __call__(self, texts: Texts) -> tuple[Predictions, Faults]:
-        """Return every event, the faulty ones with defaults, and the faults."""
+    def __call__(self, texts: Texts, ids: Ids | None = None) -> tuple[Predictions, Faults]:
+        """Return every event, the faulty ones with defaults, and the faults; `ids` are those of events that name none."""
         events, faults = self._reader.read(texts.values)
         values = self._top.columns(events)
         features = self._features.read(values["features"])
         top, top_probability = tops(values["probabilities"], faults)
         batch = Predictions(
-            ids=self._ids(values["event_id"]),
+            ids=self._ids(values["event_id"]) if ids is None else ids,
             ts=times(values["ts"], faults),
             appended=append_times(values["appended_at"], texts),
             model=coded(values["model"]),
@@ -91,13 +104,13 @@ class JsonPredictions:
 class JsonOutcomes:
     """Outcomes from JSON."""
 
-    def __init__(self, wanted: Wanted, ids: IdHash) -> None:
-        """Compile the fields; nothing else is wanted of outcomes."""
-        del wanted
-        compiled = shape(OUTCOME, Wanted(), ())
+    def __init__(self, wanted: Wanted | None, ids: IdHash) -> None:
+        """Compile the fields, and what is `wanted` of the predictions that they carry; None: those are not read."""
+        compiled = shape(OUTCOME if wanted is None else (*OUTCOME, EMBEDDED), Wanted(), ())
         self._reader = JsonReader(compiled)
         self._top = everything(compiled.top)
         self._ids = ids
+        self._predictions = None if wanted is None else JsonPredictions(wanted, ids, PREDICTED)
 
     def __call__(self, texts: Texts) -> tuple[Outcomes, Faults]:
         """Return every event, the faulty ones with defaults, and the faults."""
@@ -113,7 +126,15 @@ class JsonOutcomes:
             offset=texts.where.offset,
             index=texts.where.index,
         )
-        return batch, faults
+        if self._predictions is None:
+            return batch, faults
+        raw = [bytes(text) for text in values["prediction"]]
+        present = np.array([text not in ABSENT for text in raw], np.bool_)
+        where = Where(texts.where.topic, batch.offset, batch.index, batch.appended).take(present)
+        theirs = Texts([text for text in raw if text not in ABSENT], where)
+        found, inside = self._predictions(theirs, batch.ids.take(present))
+        embed(faults, inside, present)
+        return replace(batch, embedded=Embedded(present, found)), faults
 
 
 class JsonAbuse:

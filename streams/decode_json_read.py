@@ -111,6 +111,12 @@ def read_scalar(value: Any, path: str) -> Any:
     return _float(value, path) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def read_raw(value: Any, path: str) -> msgspec.Raw:  # noqa: ARG001 - whatever it is, it is read by itself
+    """Read a value as its JSON text; a missing key is empty."""
+    found: msgspec.Raw = msgspec.Raw(b"") if value is UNSET else value
+    return found
+
+
 def read_flag(value: Any, path: str) -> bool | None:
     """Read true or false; null and a missing key are None."""
     if value is UNSET or value is None:

@@ -17,6 +17,7 @@ from interlock.streams.decode_json_read import (
     read_number,
     read_number_feature,
     read_probabilities,
+    read_raw,
     read_revision,
     read_scalar,
     read_text,
@@ -36,6 +37,7 @@ class Field:
     default: Any
     read: Reader
     required: bool = False
+    general: Any = Any
 
 
 def required(name: str, fast: Any, read: Reader) -> Field:
@@ -48,19 +50,21 @@ def scalar(name: str) -> Field:
     return Field(name, Scalar, UNSET, read_scalar)
 
 
-EVENT = (
-    required("event_id", str, read_text),
+EVENT_ID = required("event_id", str, read_text)
+TIMES = (
     required("ts", int | str, read_ts),
     Field("appended_at", int | str | None, None, read_appended),
 )
-PREDICTION = (
-    *EVENT,
+EVENT = (EVENT_ID, *TIMES)
+PREDICTED = (
+    *TIMES,
     required("model", str, read_text),
     Field("model_version", str | None, None, read_text),
     Field("score", float | None, None, read_number),
     Field("ood_score", float | None, None, read_number),
     Field("probabilities", dict[str, float] | None, None, read_probabilities),
 )
+PREDICTION = (EVENT_ID, *PREDICTED)
 EMBEDDING = Field("embedding", list[float] | None, None, read_vector)
 LOGITS = Field("logits", list[float] | None, None, read_vector)
 """Both are read of predictions only where they are scored: they cost more than all else."""
@@ -70,6 +74,8 @@ OUTCOME = (
     Field("confirmed_ood", bool | None, None, read_flag),
     Field("revision", int | None, None, read_revision),
 )
+EMBEDDED = Field("prediction", msgspec.Raw, msgspec.Raw(b""), read_raw, general=msgspec.Raw)
+"""What an outcome carries of its prediction, unread; it is read where a policy joins at the source."""
 ABUSE = (*EVENT, required("model", str, read_text), required("category", str, read_text))
 GROUPS = frozenset({"features", "segment", "probabilities", "embedding", "logits"})
 """Fields that are no scalars themselves; paths lead into the first three."""
@@ -135,7 +141,7 @@ def _features(wanted: Wanted) -> list[Field]:
 def _part(fields: list[Field], groups: dict[str, Part]) -> Part:
     names = {f"f{place}": field.name for place, field in enumerate(fields)}
     fast: list[Any] = [(place, field.fast, field.default) for place, field in zip(names, fields, strict=True)]
-    general: list[Any] = [(place, Any, UNSET) for place in names]
+    general: list[Any] = [(place, field.general, UNSET) for place, field in zip(names, fields, strict=True)]
     for place, (name, part) in enumerate(groups.items(), start=len(fields)):
         names[f"f{place}"] = name
         fast.append((f"f{place}", part.fast, msgspec.field(default_factory=part.fast)))

@@ -36,8 +36,11 @@ class Told:
     pairs: Mapping[int, Pairs]
 
 
-def take_in(join: Join, plan: Plan, batch: Outcomes, times: Times) -> Told:
-    """Remember what is new in outcomes, and match it with the predictions that are there."""
+def take_in(join: Join, plan: Plan, batch: Outcomes, times: Times, own: Rows | None = None) -> Told:
+    """Remember what is new in outcomes, and match it with the predictions that are there.
+
+    `own` int64[n] are the rows of the predictions that they carry, -1 for none: then each is matched with that alone.
+    """
     bears = {LABEL: (batch.label.kind != MISSING) & (batch.label.kind != NULL), REVIEW: batch.confirmed_ood >= 0}
     counts = {fact: np.zeros(batch.rows(), np.bool_) for fact in FACTS}
     revised = {fact: np.zeros(batch.rows(), np.bool_) for fact in FACTS}
@@ -48,14 +51,17 @@ def take_in(join: Join, plan: Plan, batch: Outcomes, times: Times) -> Told:
             continue
         told = batch if len(places) == batch.rows() else batch.take(places)
         # Judged by arrival, a correction would have to change a pane that is not known: there the first fact stands.
-        revision = told.revision * (plan.policy.labels.judge_on != "arrival")
+        revision = told.revision * (plan.policy.labels.judge_on != "arrival") if own is None else None
         admitted = join.admit_outcomes(fact, told.ids, times if told is batch else times.take(bears[fact]), revision)
         for rows, into in ((admitted.fresh, admitted.rows), (admitted.revised, admitted.corrections)):
             if len(into):
                 _remember(
                     join, plan, fact, (told if rows.all() else told.take(rows), into), counts[LABEL][places[rows]]
                 )
-        met, late = join.meet_predictions(fact, admitted.rows)
+        if own is None:
+            met, late = join.meet_predictions(fact, admitted.rows)
+        else:
+            met, late = join.meet_own(fact, own[places[admitted.fresh]], admitted.rows)
         pairs[fact] = met.also(join.correct(fact, admitted.corrections)) if len(admitted.corrections) else met
         counts[fact][places[admitted.fresh][~np.isin(admitted.rows, late)]] = True
         revised[fact][places[admitted.revised]] = True
@@ -72,8 +78,8 @@ def _remember(join: Join, plan: Plan, fact: int, told: tuple[Outcomes, Rows], al
 
 
 def waited_for(join: Join, predictions: Rows) -> Mapping[int, Pairs]:
-    """Match predictions just entered with what was told of them before they came."""
-    return {fact: join.meet_outcomes(fact, predictions) for fact in FACTS}
+    """Match predictions just entered with what was told of them before they came; -1 are those that nothing is awaited of."""
+    return {fact: join.meet_outcomes(fact, predictions[predictions >= 0]) for fact in FACTS}
 
 
 def count(join: Join, plan: Plan, pairs: Mapping[int, Pairs], into: OpenCounts) -> int:

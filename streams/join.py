@@ -5,6 +5,7 @@ whether they come in one outcome or in two. One of higher revision takes an earl
 """
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 
 from interlock.policies.model import Policy
 from interlock.streams import revisions
-from interlock.streams.admitting import Admitted, admit
+from interlock.streams.admitting import Admitted, admit, admit_apart
 from interlock.streams.batch import Ids
 from interlock.streams.budget import Budget
 from interlock.streams.clock import Times
+from interlock.streams.horizons import Horizons
 from interlock.streams.revisions import Pairs
 from interlock.streams.store import Rows, Store
 
@@ -52,34 +54,11 @@ AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Horizons:
-    """How long each side is remembered, in milliseconds of event time."""
-
-    join: int
-    orphan: int
-    predictions: int
-    outcomes: int
-
-    @classmethod
-    def of(cls, policy: Policy, *, joins: bool) -> "Horizons":
-        """Derive the horizons of a policy.
-
-        A prediction's id is remembered for as long as an outcome may still find it, not for `dedup_ttl` alone: a second
-        prediction of the id would give the outcome two candidates, and which it met would hang on the interleaving.
-        An outcome is remembered for as long as a correction of it may still find its prediction.
-        """
-        labels, repeat = policy.labels, policy.dedup_ttl
-        longest = max(repeat, labels.join_ttl) if joins else repeat
-        told = labels.orphan_ttl + (labels.join_ttl if joins else 0)
-        return cls(labels.join_ttl, labels.orphan_ttl, longest, max(repeat, told))
-
-
-@dataclass(frozen=True, slots=True)
 class Kept:
     """What a plan needs remembered of each prediction besides what all need, and which `facts` of outcomes it counts.
 
     `slices`: its slice in the joined series at these positions; `classes`, `numbers`: what it says, and its label; `stated`:
-    the probability of the class that the series at these positions name.
+    the probability of the class that the series at these positions name; `sampled`: of some predictions only.
     """
 
     slices: tuple[int, ...] = ()
@@ -87,6 +66,7 @@ class Kept:
     numbers: bool = False
     stated: tuple[int, ...] = ()
     facts: int = LABEL
+    sampled: bool = False
 
 
 class Join:
@@ -104,20 +84,33 @@ class Join:
         made, said = CLASSES if kept.classes else ({}, {})
         guess, truth = NUMBERS if kept.numbers else ({}, {})
         by_series = {f"slice{place}": "i4" for place in kept.slices} | {f"stated{place}": "i8" for place in kept.stated}
-        self.predictions = Store(PREDICTION | made | guess | by_series, budget)
+        self._made = PREDICTION | made | guess | by_series
+        self.predictions = Store({} if policy.labels.joined_at_source else self._made, budget)
+        self.others = Store({}, budget) if kept.sampled else None
+        """Predictions of which nothing is awaited: their ids, as long as they may come twice."""
         self.told = {LABEL: Store(TOLD[LABEL] | said | truth, budget), REVIEW: Store(TOLD[REVIEW], budget)}
         self._inherited = dict.fromkeys(FACTS, 0)
         """Rows of facts before these are of the shard from which this one came when partitions grew; that counts their orphans."""
         self._claimed: list[NDArray[np.int64]] = []
 
-    def admit_predictions(self, ids: Ids, times: Times) -> Admitted:
-        """Enter predictions; repeats of a remembered id are not fresh."""
-        return admit(
-            self.predictions, ids, times, self.horizons.predictions
-        )  # met or not: outcomes find only the first
+    def admit_predictions(self, ids: Ids, times: Times, drawn: Mask | None = None) -> Admitted:
+        """Enter predictions; repeats of a remembered id are not fresh. Of those not drawn nothing is awaited: row -1."""
+        memory = self.horizons.predictions  # met or not: outcomes find only the first
+        if drawn is None or self.others is None:
+            return admit(self.predictions, ids, times, memory)
+        return admit_apart((self.predictions, memory), (self.others, self.horizons.repeat), (ids, times), drawn)
 
-    def admit_outcomes(self, fact: int, ids: Ids, times: Times, revision: NDArray[np.int32]) -> Admitted:
-        """Enter a fact of outcomes; repeats of a remembered id are not fresh, and one that still waits is remembered."""
+    def embedding(self) -> "Join":
+        """Return a join of the same outcomes with predictions of its own, none yet: those that a chunk of outcomes carries."""
+        own = copy(self)
+        own.predictions = Store(self._made)
+        return own
+
+    def admit_outcomes(self, fact: int, ids: Ids, times: Times, revision: NDArray[np.int32] | None) -> Admitted:
+        """Enter a fact of outcomes; repeats of a remembered id are not fresh, and one that still waits is remembered.
+
+        Without revisions nothing corrects, and nothing waits.
+        """
         return admit(self.told[fact], ids, times, self.horizons.outcomes, revision=revision)
 
     def meet_outcomes(self, fact: int, predictions: Rows) -> Pairs:
@@ -146,6 +139,12 @@ class Join:
         late = np.setdiff1d(outcomes[soon & self.has(fact, found)], pairs.outcome)
         told.mark(late, SAID)
         return pairs, late
+
+    def meet_own(self, fact: int, predictions: Rows, outcomes: Rows) -> tuple[Pairs, Rows]:
+        """Match a fact of outcomes just entered with the predictions that they carry, -1 for none; as `meet_predictions`."""
+        self.told[fact].mark(outcomes, SAID)
+        met = predictions >= 0
+        return Pairs.first(predictions[met], outcomes[met]), outcomes[:0]
 
     def correct(self, fact: int, outcomes: Rows) -> Pairs:
         """Match corrections just entered with predictions that had what they correct, or would have met it."""
@@ -228,7 +227,8 @@ class Join:
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over a snapshot of the same plan's join."""
         for name, store in self.stores().items():
-            store.restore(saved[name])
+            if name in saved:  # `others` are apart since there is a sample
+                store.restore(saved[name])
         self._inherited = dict(zip(FACTS, saved.get("inherited", (0, 0)), strict=True))
 
     def sizes(self) -> dict[str, int]:
@@ -237,7 +237,8 @@ class Join:
 
     def stores(self) -> dict[str, Store]:
         """Return what is remembered of each side, by the names of the state."""
-        return {"predictions": self.predictions, "labels": self.told[LABEL], "reviews": self.told[REVIEW]}
+        told = {"predictions": self.predictions, "labels": self.told[LABEL], "reviews": self.told[REVIEW]}
+        return told if self.others is None else told | {"others": self.others}
 
     # -- forgetting --------------------------------------------------------------------------------------------------
 
@@ -247,6 +248,8 @@ class Join:
         Those are past `join_ttl` by their own topic's watermark while the other topic has fallen silent.
         """
         evicted = self._sweep_predictions(predictions, outcomes)
+        while self.others and (block := self.others.oldest()) and predictions > block.latest + self.horizons.repeat:
+            self.others.forget()
         return evicted + sum(self._sweep_told(fact, outcomes) for fact in FACTS)
 
     def _sweep_predictions(self, predictions: int, outcomes: int) -> int:

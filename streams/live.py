@@ -102,9 +102,10 @@ class Setup:
         """How each input topic is read."""
         paths, skew = self.plan.paths, self.policy.max_skew
         wanted = self.reference.wanted(paths, self.policy.ood.logits) if self.reference else Wanted(paths=paths)
+        embedded = wanted if self.policy.labels.joined_at_source else None
         return {
             "predictions": prediction_decoder(wanted, self.secret).timely(skew),
-            "outcomes": outcome_decoder(self.secret).timely(skew),
+            "outcomes": outcome_decoder(self.secret, embedded=embedded).timely(skew),
             "abuse": abuse_decoder(Wanted(paths=paths), self.secret).timely(skew),
         }
 

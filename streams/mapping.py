@@ -51,6 +51,8 @@ class Mapping:
     def of(self, kind: str) -> "Mapping":
         """Return the entries that one kind of event has fields for, so that one file maps all of a log's tables."""
         fields = {*EVENTS[kind].__struct_fields__, "appended_at"}
+        if kind == "outcomes":  # what they carry is in our names; `prediction` here is the field of a prediction
+            fields.remove("prediction")
         ours = {path: source for path, source in self.sources.items() if path.partition(".")[0] in fields}
         return Mapping(ours, self.rest and "features" in fields)
 
@@ -118,7 +120,8 @@ def load(text: str, file: str) -> Mapping:
 
 def is_text_field(path: str) -> bool:
     """Return whether our field is text, so that a number in its place counts as its text."""
-    return path in TEXT_FIELDS or path.startswith("segment.")
+    own = path.removeprefix("prediction.")
+    return own in TEXT_FIELDS or own.startswith("segment.")
 
 
 def as_text(value: Any) -> Any:

@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interlock.columns import MISSING, STRING, Column
+from interlock.streams.batch import Coded
 
 OVERFLOW = "(overflow)"
 """The name of whatever comes after the limit: still counted, and reported."""
@@ -73,6 +74,14 @@ def slice_codes(columns: Mapping[str, Column], by: Sequence[str], rows: int, nam
         tables.append(values)
     found, place = distinct(packed, math.prod(map(len, tables)))
     return np.array([names.code(_name(code, tables)) for code in found.tolist()], np.int64)[place]
+
+
+def pair_codes(first: Coded, second: Coded, code: Callable[[str, str], int]) -> NDArray[np.int64]:
+    """Return the code of each row's pair of texts, int64[n]; `code` is asked once for each that occurs."""
+    width = len(second.values)
+    found, place = distinct(first.codes.astype(np.int64) * width + second.codes, width * len(first.values))
+    pairs = [divmod(packed, width) for packed in found.tolist()]
+    return np.array([code(first.values[a], second.values[b]) for a, b in pairs], np.int64)[place]
 
 
 def distinct(codes: NDArray[np.int64], span: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interlock.policies.plan import LABELLED, Kind, Plan
+from interlock.policies.plan import JOINED, Kind, Plan
 from interlock.streams.batch import Outcomes
 from interlock.streams.classes import Classes, signs_of
 from interlock.streams.counting import Chunk, Counted
@@ -20,8 +20,6 @@ from interlock.streams.tally import Ints
 FLAGGED, SELECTED = 1, 2
 """Bits of a remembered prediction's `marks`."""
 
-JOINED_KINDS = (Kind.EVENTS, *LABELLED)
-
 NOWHERE = Classes(np.zeros(0, np.int8), np.zeros(0, np.uint64))
 """The classes of a plan that asks for none."""
 
@@ -31,13 +29,14 @@ NONE = np.zeros(0)
 
 def kept(plan: Plan) -> Kept:
     """Return what a plan needs remembered."""
-    joined = [(place, series) for place, series in enumerate(plan.series) if series.kind in JOINED_KINDS]
+    joined = [(place, series) for place, series in enumerate(plan.series) if series.kind in JOINED]
     return Kept(
         tuple(place for place, _ in joined),
         classes=plan.classifies,
         numbers=plan.regresses,
         stated=tuple(place for place, series in joined if series.stated),
         facts=_facts({series.kind for _, series in joined}),
+        sampled=plan.sampled and plan.awaits,
     )
 
 
@@ -54,7 +53,7 @@ def slices_in(needs: Kept, counted: Counted, rows: int) -> dict[int, Ints]:
 
 
 def remember(join: Join, plan: Plan, chunk: Chunk, rows: Ints, slices: Mapping[int, Ints]) -> None:
-    """Remember a chunk of predictions in these rows; `slices` are their slice codes per joined series, -1: not counted."""
+    """Remember a chunk of predictions in these rows, -1: not; `slices` are their slice codes per joined series, -1: not counted."""
     scores = chunk.scores
     columns: dict[str, NDArray[Any]] = {
         "version": chunk.version,
@@ -71,7 +70,8 @@ def remember(join: Join, plan: Plan, chunk: Chunk, rows: Ints, slices: Mapping[i
         columns[f"stated{place}"] = stated(plan.series[place], chunk.batch.columns, chunk.p)
     for place, codes in slices.items():
         columns[f"slice{place}"] = codes
-    join.predictions.fill(rows, columns)
+    awaited = rows >= 0
+    join.predictions.fill(rows[awaited], {name: column[awaited] for name, column in columns.items()})
 
 
 def remember_labels(join: Join, plan: Plan, batch: Outcomes, rows: Ints) -> None:

@@ -153,10 +153,10 @@ def _pass_on(made: Yield, summary: Summary, outputs: Outputs) -> None:
 def _feeds(plan: Plan, reference: Reference | None, inputs: Inputs) -> dict[str, Feed]:
     paths = plan.paths
     wanted = reference.wanted(paths, plan.policy.ood.logits) if reference else Wanted(paths=paths)
-    skew = plan.policy.max_skew
+    skew, embedded = plan.policy.max_skew, wanted if plan.policy.labels.joined_at_source else None
     return {
         "predictions": _feed("predictions", inputs, prediction_decoder(wanted, inputs.secret).timely(skew)),
-        "outcomes": _feed("outcomes", inputs, outcome_decoder(inputs.secret).timely(skew)),
+        "outcomes": _feed("outcomes", inputs, outcome_decoder(inputs.secret, embedded=embedded).timely(skew)),
         "abuse": _feed("abuse", inputs, abuse_decoder(Wanted(paths=paths), inputs.secret).timely(skew)),
     }
 

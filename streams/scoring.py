@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from interlock.detectors.conformal import audit_levels
 from interlock.policies.model import Policy
-from interlock.streams.batch import UNSEEN_CODE, Predictions
+from interlock.streams.batch import UNSEEN_CODE, Ids, Predictions
 from interlock.streams.ids import select
 from interlock.streams.oddity import Oddity, absent
 from interlock.streams.reasons import WHOLE, Namer, Reasons
@@ -88,7 +88,7 @@ class Scorer:
             scored |= ~np.isnan(batch.ood_score)
             flagged |= batch.ood_score >= self._ood.threshold
         selected = self._select(batch, scored & ~flagged, level)
-        asked = self._drawn(batch, self._sample)
+        asked = self.drawn(batch.ids)
         return Scores(compared, told, scored, flagged, selected, level, unseen, *self._features(batch, compared), asked)
 
     def bins(self, batch: Predictions, p: NDArray[np.int64]) -> NDArray[np.uint8] | None:
@@ -110,11 +110,11 @@ class Scorer:
         fitted = self._reference.model if self._reference else None
         return np.array([model == fitted for model in batch.model.values] or [True])[batch.model.codes]
 
-    def _drawn(self, batch: Predictions, share: float | None) -> Mask:
-        """Return which rows the keyed hash keeps; all, without a share."""
-        if share is None or share >= 1.0:
-            return np.ones(batch.rows(), np.bool_)
-        drawn: Mask = select([str(text) for text in batch.ids.texts.to_pylist()], self._secret, SAMPLE) < _limit(share)
+    def drawn(self, ids: Ids) -> Mask:
+        """Return of which events a label is asked for, bool[n]: those that the keyed hash keeps; all, without a sample."""
+        if self._sample is None or self._sample >= 1.0:
+            return np.ones(len(ids.h1), np.bool_)
+        drawn: Mask = select([str(text) for text in ids.texts.to_pylist()], self._secret, SAMPLE) < _limit(self._sample)
         return drawn
 
     def _select(self, batch: Predictions, auditable: Mask, level: NDArray[np.int8]) -> Mask:

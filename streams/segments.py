@@ -7,7 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.policies.plan import Plan
-from interlock.streams.counting import Counter
+from interlock.streams.batch import Predictions
+from interlock.streams.classes import predicted
+from interlock.streams.clock import Times
+from interlock.streams.counting import Chunk, Counter, probabilities
 from interlock.streams.due import DueList
 from interlock.streams.exemplars import Explainer
 from interlock.streams.names import Names
@@ -23,6 +26,14 @@ class Segment(NamedTuple):
     counter: Counter
     explainer: Explainer
     due: DueList
+
+    def chunk(self, batch: Predictions, times: Times, version: Ints) -> Chunk:
+        """Return predictions with what is found out about each of them; `version` int64[n] are codes."""
+        p, labels, classes = probabilities(batch), self.plan.policy.labels, None
+        if self.plan.classifies:
+            classes = predicted(batch, labels.positive_values, self.plan.predicted)
+        pane, scores = times.effective // self.plan.tick, self.scorer.score(batch)
+        return Chunk(batch, scores, pane, version, times.late, p, classes, self.scorer.bins(batch, p))
 
 
 class Segments:

@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 
 from interlock.policies.causes import NOWHERE
 from interlock.policies.plan import ORPHANS, Plan
+from interlock.streams.at_source import AtSource
 from interlock.streams.batch import AbuseReports, Outcomes, Predictions
 from interlock.streams.budget import Budget
-from interlock.streams.classes import Classes, predicted
 from interlock.streams.clock import BEGINNING, Clock, Times
-from interlock.streams.counting import Chunk, probabilities
 from interlock.streams.due import Due
 from interlock.streams.facts import count, take_in, waited_for
 from interlock.streams.join import Join
-from interlock.streams.names import OVERFLOW, Names, distinct
+from interlock.streams.names import OVERFLOW, Names, pair_codes
 from interlock.streams.remembering import kept, remember, slices_in
 from interlock.streams.reporting import FIRST_SLICE, Reports
 from interlock.streams.scoring import Scorer
@@ -77,14 +76,16 @@ class Shard:
         self.number, self.plan = number, plan
         self.clocks = {topic: Clock(plan.policy.lateness) for topic in TOPICS}
         self._kept = kept(plan)
-        self.join = Join(plan.policy, self._kept, joins=plan.joins, patient=patient, budget=budget)
+        self.join = Join(plan.policy, self._kept, joins=plan.awaits, patient=patient, budget=budget)
         self.open = {chain: OpenCounts() for chain in CHAINS}
         self.through: dict[str, int] = {}
         self.versions: dict[tuple[str, str], int] = {}
         self.names, self.categories = Names(), Names(MOST_CATEGORIES)
         self.counters: Counters[str] = Counters()
         self._reports = Reports(plan, budget) if plan.reported else None
-        self._segments = Segments(plan, scorer, self.names)
+        self._scorer, self._segments = scorer, Segments(plan, scorer, self.names)
+        at_source = plan.policy.labels.joined_at_source
+        self._at_source = AtSource(plan, scorer, self.names, self._version) if at_source else None
 
     # -- intake ------------------------------------------------------------------------------------------------------
 
@@ -97,7 +98,8 @@ class Shard:
             self.counters["other_model"] += int((~ours).sum())
             batch, times = batch.take(ours), times.take(ours)
         if batch.rows():
-            admitted = self.join.admit_predictions(batch.ids, times)
+            drawn = self._scorer.drawn(batch.ids) if self.plan.sampled else None
+            admitted = self.join.admit_predictions(batch.ids, times, drawn)
             if not admitted.fresh.all():
                 self.counters["duplicate"] += int((~admitted.fresh).sum())
                 batch, times = batch.take(admitted.fresh), times.take(admitted.fresh)
@@ -109,7 +111,19 @@ class Shard:
         """Take in outcomes in offset order."""
         if batch.rows():
             times = self.clocks["outcomes"].read(batch.ts, batch.appended)
-            told = take_in(self.join, self.plan, batch, times)
+            if self.plan.sampled:  # of the others no label is asked for
+                drawn = self._scorer.drawn(batch.ids)
+                self.counters["not_sampled"] += int((~drawn).sum())
+                batch, times = batch.take(drawn), times.take(drawn)
+            join, own = self.join, None
+            if self._at_source is not None:
+                ours, others = self._at_source.ours(batch)
+                self.counters.update(others)
+                batch, times = batch.take(ours), times.take(ours)
+                join, own = self._at_source.enter(join, batch, times)
+            told = take_in(join, self.plan, batch, times, own)
+            if own is not None:
+                self._orphans(times.effective[told.new & (own < 0)] + self.plan.policy.labels.orphan_ttl, 1)
             rest = ~told.new & ~told.revised
             ignored = rest & (batch.revision > 0)  # older than what is known; or labels are judged as they arrive
             self.counters["outcomes"] += int(told.new.sum())
@@ -118,7 +132,7 @@ class Shard:
             self.counters["duplicate"] += int((rest & ~ignored).sum())
             self.counters["known_facts"] += int((told.new & told.known).sum())
             self.counters["late"] += int((times.late & told.new).sum())
-            self.counters["joined"] += count(self.join, self.plan, told.pairs, self.open["joined"])
+            self.counters["joined"] += count(join, self.plan, told.pairs, self.open["joined"])
         return self._advance(Output())
 
     def abuse(self, batch: AbuseReports) -> Output:
@@ -194,10 +208,7 @@ class Shard:
 
     def _count_by(self, segment: Segment, batch: Predictions, at: tuple[Times, Ints], output: Output) -> None:
         (times, rows), plan = at, segment.plan
-        pane, scores, classes = times.effective // plan.tick, segment.scorer.score(batch), self._classes(batch)
-        p = probabilities(batch)
-        bins = segment.scorer.bins(batch, p)
-        chunk = Chunk(batch, scores, pane, self._version(batch), times.late, p, classes, bins)
+        chunk = segment.chunk(batch, times, self._version(batch))
         self.counters["predictions"] += chunk.rows()
         self.counters["late"] += int(times.late.sum())
         opened = self.open["predictions"]
@@ -206,7 +217,7 @@ class Shard:
         opened.explain(broken + segment.explainer.oddities(chunk, times.effective, counted))
         output.triggers += [Trigger(x.reason, *x.version, x.ts, x.event_id, self.number, x.at) for x in broken]
         output.due += segment.due.of(chunk, times.effective, counted)
-        if plan.joins:
+        if plan.awaits:
             remember(self.join, plan, chunk, rows, slices_in(self._kept, counted, chunk.rows()))
             met = waited_for(self.join, rows)
             self.counters["joined"] += count(self.join, plan, met, self.open["joined"])
@@ -226,19 +237,9 @@ class Shard:
                 keys = [pane[own], models[own]]
                 self._reports.count(segment.plan, batch.take(own), (keys[0], keys[1]), (self.names, opened))
 
-    def _classes(self, batch: Predictions) -> Classes | None:
-        if not self.plan.classifies:
-            return None
-        return predicted(batch, self.plan.policy.labels.positive_values, self.plan.predicted)
-
     def _version(self, batch: Predictions) -> Ints:
         """Return the code of each row's model and version."""
-        versions = len(batch.version.values)
-        packed = batch.model.codes.astype(np.int64) * versions + batch.version.codes
-        found, place = distinct(packed, versions * len(batch.model.values))
-        pairs = [divmod(code, versions) for code in found.tolist()]
-        codes = [self._version_code(batch.model.values[m], batch.version.values[v]) for m, v in pairs]
-        return np.array(codes, np.int64)[place]
+        return pair_codes(batch.model, batch.version, self._version_code)
 
     def _version_code(self, model: str, version: str) -> int:
         if (model, version) not in self.versions and len(self.versions) >= MOST_VERSIONS:
@@ -259,7 +260,7 @@ class Shard:
         self.counters["evicted"] += self.join.sweep(marks["predictions"], marks["outcomes"])
         reached = {
             "predictions": marks["predictions"],
-            "joined": min(marks["predictions"], marks["outcomes"]),
+            "joined": marks["outcomes"] if self._at_source else min(marks["predictions"], marks["outcomes"]),
             "abuse": marks["abuse"],
         }
         through = {chain: mark // self.plan.tick - 1 for chain, mark in reached.items() if mark != BEGINNING}

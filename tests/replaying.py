@@ -108,11 +108,13 @@ def replay_lines(
     return ran
 
 
-ENDS = ("predictions", "outcomes", "abuse", "duplicate", "revised", "revision_ignored", "other_model", "dead_letters")
+ENDS = (
+    "predictions", "outcomes", "abuse", "duplicate", "revised", "revision_ignored", "other_model", "not_sampled", "dead_letters"
+)  # fmt: skip
 
 
 def assert_all_accounted(ran: Ran, events: int) -> None:
-    """Every event read is a prediction, an outcome, a report, a repeat, a correction, another model's or dead, once."""
+    """Every event read is a prediction, an outcome, a report, a repeat, a correction, another model's, not asked for or dead, once."""
     assert sum(ran.counted(name) for name in ENDS) == events, ran.run()["counters"]
     assert ran.counted("dead_letters") == len(ran.dead())
     waited = sum(ran.counted(name) for name in ("joined", "orphan", "waiting_outcomes"))

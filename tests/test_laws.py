@@ -109,7 +109,10 @@ def run(
             chunks(events.predictions, cut.sizes, events.end),
             prediction_decoder(wanted, SECRET),
         ),
-        "outcomes": (chunks(events.outcomes, cut.sizes[::-1], events.end), outcome_decoder(SECRET)),
+        "outcomes": (
+            chunks(events.outcomes, cut.sizes[::-1], events.end),
+            outcome_decoder(SECRET, embedded=wanted if first.labels.joined_at_source else None),
+        ),
     }
     if events.reports:
         feeds["abuse"] = (chunks(events.reports, cut.sizes, events.end), abuse_decoder(wanted, SECRET))

@@ -59,7 +59,7 @@ def feed_again(asked: Asked | None) -> None:
         )
     with ExitStack() as stack:
         feeder = stack.enter_context(Feeder(place)) if asked.send else None  # it ends all others before we look
-        fed, junk = _fates(asked, _repair(asked, frozenset()))
+        fed, junk = _fates(asked, _repair(asked, None))
         _show(fed, junk)
         ready = [one for one in fed if one.fate is Fate.READY]
         if feeder is not None:
@@ -73,7 +73,7 @@ def feed_again(asked: Asked | None) -> None:
 
 def write_events(asked: Asked, policy: Policy, out: Path) -> dict[str, list[Path]]:
     """Write the events of dead letters into files beside a replay's outputs, by topic, and say which could not be."""
-    fed, junk = _fates(asked, _repair(asked, make_plan(policy).paths, policy.max_skew))
+    fed, junk = _fates(asked, _repair(asked, policy))
     _show(fed, junk)
     for line in _left(fed):
         typer.echo(line, err=True)
@@ -106,9 +106,11 @@ def _is_arrow(fed: Fed) -> bool:
     return any(text == ARROW.encode() for _, text in fed.headers)
 
 
-def _repair(asked: Asked, paths: frozenset[str], max_skew: int | None = None) -> Repair:
+def _repair(asked: Asked, policy: Policy | None) -> Repair:
     now = int(time.time() * 1000)  # noqa: TID251 - a driver: when events would be appended
-    refused = refusals(paths) if max_skew is None else refusals(paths, max_skew)
+    refused = refusals()
+    if policy is not None:
+        refused = refusals(make_plan(policy).paths, policy.max_skew, embedded=policy.labels.joined_at_source)
     return Repair(now, refused, read_mapping(asked.field_map), asked.anyway)
 
 
