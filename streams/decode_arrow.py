@@ -243,9 +243,12 @@ def oversized(batch: pa.RecordBatch) -> Faults:
 
 
 def row_json(batch: pa.RecordBatch, row: int) -> bytes:
-    """Return one row as JSON: what a dead letter shows of it."""
-    values: Sequence[dict[str, Any]] = batch.slice(row, 1).to_pylist()
-    return msgspec.json.encode({name: _encodable(value) for name, value in values[0].items()}, enc_hook=str)
+    """Return one row as JSON: what a dead letter shows of it, whatever it is."""
+    try:
+        values: Sequence[dict[str, Any]] = batch.slice(row, 1).to_pylist()
+        return msgspec.json.encode({name: _encodable(value) for name, value in values[0].items()}, enc_hook=str)
+    except (ArithmeticError, TypeError, ValueError) as error:  # a struct with a name twice, a date beyond the calendar
+        return msgspec.json.encode({"row": row, "is no JSON": str(error)})
 
 
 def _encodable(value: Any) -> Any:

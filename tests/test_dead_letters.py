@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pytest
 
 from interlock.protocol import ARROW, JSON, JSON_LINES
@@ -182,3 +183,16 @@ def test_where_kafka_is_may_be_said_as_to_all_commands(
     assert code == 2
     assert "bootstrap: found 'x'; expected host:port" in err
     assert err.count("\n") == 1
+
+
+def test_a_bad_event_of_a_frame_that_is_no_json_is_a_dead_letter_all_the_same() -> None:
+    twice = pa.StructArray.from_arrays([pa.array([1.0, 2.0])] * 2, names=["amount", "amount"])
+    texts = {name: pa.array(["a", "b"]) for name in ("event_id", "model", "model_version")}
+    columns = texts | {"ts": pa.array([START] * 2), "score": pa.array([7.0, 0.5]), "features": twice}
+    batch, sink = pa.RecordBatch.from_arrays(list(columns.values()), list(columns)), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    (letter,) = letters_of(Message(bytes(sink.getvalue().to_pybytes()), 7, NOW, ARROW))
+
+    assert letter.reason == "out_of_range"
+    assert "duplicate field names" in letter.raw
