@@ -187,7 +187,7 @@ def test_where_kafka_is_may_be_said_as_to_all_commands(
 
 def test_a_bad_event_of_a_frame_that_is_no_json_is_a_dead_letter_all_the_same() -> None:
     twice = pa.StructArray.from_arrays([pa.array([1.0, 2.0])] * 2, names=["amount", "amount"])
-    texts = {name: pa.array(["a", "b"]) for name in ("event_id", "model", "model_version")}
+    texts: dict[str, Any] = {name: pa.array(["a", "b"]) for name in ("event_id", "model", "model_version")}
     columns = texts | {"ts": pa.array([START] * 2), "score": pa.array([7.0, 0.5]), "features": twice}
     batch, sink = pa.RecordBatch.from_arrays(list(columns.values()), list(columns)), pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
