@@ -83,6 +83,11 @@ def has_tried(sink: Sink, times: int) -> bool:
     return sink.said.count("(attempt 2;") >= times
 
 
+def is_back(sink: Sink, times: int) -> bool:
+    """Whether a sink has said so many times that its attempts have come to an end."""
+    return sink.said.count("back after") >= times
+
+
 def has_all(topics: Topics, expected: dict[str, tuple[int, int]], url: str, log: Path) -> None:
     """Wait until ClickHouse holds what was published and the sink has committed it; sums must then be exact."""
     ends = topics.ends(["tallies", "verdicts", "control", "pages", "dead-letters"])
@@ -124,6 +129,7 @@ def test_a_server_killed_in_mid_write_and_away_for_a_while_lacks_nothing_when_it
     with running(tmp_path / "log", *arguments(topics, own_clickhouse.url)) as sink:
         for kill in range(1, 4):
             more_than(own_clickhouse.url, 6000 * kill)
+            wait_until(partial(is_back, sink, kill - 1), f"attempts to begin anew after kill {kill - 1}")
             own_clickhouse.kill()
             topics.send("verdicts", verdicts(range(VERDICTS)))  # again, in case that all had been written
             wait_until(partial(has_tried, sink, kill), f"kill {kill} noticed")
