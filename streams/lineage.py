@@ -7,7 +7,7 @@ order, and decide alike which of them are void.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -115,14 +115,17 @@ async def read_lineage(clients: Clients, group: str, *, unsigned: bool = True) -
     return lineage
 
 
-async def read_groups(clients: Clients) -> dict[str, Lineage]:
-    """Return the policies of every group that has any."""
+async def read_groups(clients: Clients, *, unsigned: bool = True) -> dict[str, Lineage]:
+    """Return the policies of every group that has any, those first that began first."""
     found: dict[str, Lineage] = {}
     async for record in read_all(clients.consumer, clients.prefix + TOPIC, [0]):
         told = read_policy_record(record.value)
         if told is not None:
-            found.setdefault(told.group, Lineage(told.group)).take(record.value)
-    return {group: lineage for group, lineage in found.items() if lineage.first is not None}
+            lineage = found.get(told.group) or Lineage(told.group, unsigned=unsigned)
+            lineage.take(record.value)
+            if lineage.first is not None:
+                found[told.group] = lineage
+    return found
 
 
 async def furthest(clients: Clients, judges: int) -> int | None:
@@ -149,27 +152,38 @@ async def publish(clients: Clients, record: PolicyRecord) -> None:
 
 
 async def begin(clients: Clients, record: PolicyRecord, *, unsigned: bool) -> Lineage:
-    """Return the policies of a group; write down its first one if there is none."""
-    lineage = await read_lineage(clients, record.group, unsigned=unsigned)
-    if lineage.first is None:
+    """Return the policies of a group; write down its first one if there is none.
+
+    Raises:
+        UserError: another group that began before counts by the same policy and reference: their states would be one.
+    """
+    groups = apart(await read_groups(clients, unsigned=unsigned), record)
+    if record.group not in groups:
         await publish(clients, record)
-        lineage = await read_lineage(clients, record.group, unsigned=unsigned)
-    return lineage
+        groups = apart(await read_groups(clients, unsigned=unsigned), record)  # two may begin at once
+    return groups.get(record.group) or Lineage(record.group, unsigned=unsigned)
 
 
-async def elder(clients: Clients, lineage: Lineage) -> str | None:
-    """Return the group that began before this one with the same policy and reference, and so counts into the same state."""
-    groups: dict[str, Lineage] = {}
-    async for record in read_all(clients.consumer, clients.prefix + TOPIC, [0]):
-        told = read_policy_record(record.value)
-        if told is not None and told.since is None:
-            groups.setdefault(told.group, Lineage(told.group)).take(record.value)
-    for name, one in groups.items():
-        if name == lineage.group:
-            return None
-        if one.digests()[:1] == lineage.digests()[:1] and one.reference == lineage.reference:
-            return name
-    return None
+def apart(groups: Mapping[str, Lineage], record: PolicyRecord) -> Mapping[str, Lineage]:
+    """Return groups, the eldest first, after a look at whether the one of `record` may be, or come, among them.
+
+    Raises:
+        UserError: as `begin`.
+    """
+    own = groups.get(record.group)
+    mark = _mark(own) if own else (load_policy(record.policy.encode(), "the policy").digest, record.reference)
+    other = next((name for name, one in groups.items() if name == record.group or _mark(one) == mark), record.group)
+    if other != record.group:
+        raise UserError(
+            f"group {record.group}: {other} counts by the same policy and reference on these topics, and their states would be "
+            f"one; --group {other} shares its work, a --prefix of its own keeps them apart"
+        )
+    return groups
+
+
+def _mark(lineage: Lineage) -> tuple[str, str]:
+    """Return what the name of a group's states is made of."""
+    return lineage.digests()[0], lineage.reference
 
 
 class Follower:

@@ -9,7 +9,7 @@ from interlock.commands.broker import Broker
 from interlock.policies.changes import when
 from interlock.policies.load import load_policy
 from tests.events import HOUR, history
-from tests.living import Running, send, topics, until
+from tests.living import Running, records, send, topics, until
 from tests.replaying import command, lines
 from tests.test_laws import POLICY
 from tests.test_laws_changes import AT, TIGHTER, WITHOUT
@@ -164,3 +164,4 @@ def test_a_second_group_of_the_same_policy_on_the_same_topics_is_refused_in_one_
     assert code == 2
     assert "group groups-two: groups-one counts by the same policy and reference" in err
     assert err.count("\n") == 1
+    assert b"groups-two" not in b"".join(record.value for record in records(kafka.bootstrap, "groups.commands"))

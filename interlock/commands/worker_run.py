@@ -21,7 +21,7 @@ from interlock.streams.budget import Budget
 from interlock.streams.clients import Clients
 from interlock.streams.commands import PolicyRecord
 from interlock.streams.health import Health
-from interlock.streams.lineage import Follower, Lineage, begin, elder
+from interlock.streams.lineage import Follower, Lineage, begin
 from interlock.streams.live import Layout, Setup
 from interlock.streams.preflight import check_rights
 from interlock.streams.settings import Settings
@@ -70,7 +70,7 @@ def policies_of(started: Setup, file: Path, settings: Settings) -> tuple[Setup, 
     """
     reference, group = "" if started.reference is None else started.reference.id, settings.group or ""
     record = PolicyRecord(group=group, policy=file.read_text("utf-8"), reference=reference)
-    lineage = asyncio.run(_begin(settings, record, unsigned=started.takes_unsigned))
+    lineage = asyncio.run(begin(Clients(settings.connection), record, unsigned=started.takes_unsigned))
     if lineage.first is None or started.policy.digest not in lineage.digests():
         raise UserError(
             f"{file}: group {group} runs another policy; `interlock policy apply {file}` lets it follow, another --group runs "
@@ -79,17 +79,6 @@ def policies_of(started: Setup, file: Path, settings: Settings) -> tuple[Setup, 
     if reference != lineage.reference:
         raise UserError(f"{file}: group {group} counts by another reference; another --group runs it beside")
     return replace(started, policy=lineage.first, changes=tuple(lineage.changes)), lineage
-
-
-async def _begin(settings: Settings, record: PolicyRecord, *, unsigned: bool) -> Lineage:
-    clients = Clients(settings.connection)
-    lineage = await begin(clients, record, unsigned=unsigned)
-    if (other := await elder(clients, lineage)) is not None:
-        raise UserError(
-            f"group {record.group}: {other} counts by the same policy and reference on these topics, and their states would be "
-            f"one; --group {other} shares its work, a --prefix of its own keeps them apart"
-        )
-    return lineage
 
 
 def serve(setup: Setup, lineage: Lineage, settings: Settings) -> None:
