@@ -60,14 +60,20 @@ def burned(share: RateMeasure, table: Ints) -> Floats:
 
 def budget(context: Context, share: RateMeasure, window: PaneWindow, slot: int) -> dict[str, object]:
     """Return the error budget of a slot as its verdict shows it: allowed, spent and left as shares, burn rates by time."""
-    failures, n = (int(part[0]) for part in share.failing(window.sums[slot : slot + 1]))
-    spent = failures / n / share.limit if n else 0.0
-    rates = {}
-    for panes in shown_panes(context):
-        rate = float(burned(share, window.last(panes)[slot : slot + 1])[0])
-        rates[show_duration(panes * context.pane_ms)] = None if np.isnan(rate) else rate
-    told = {"allowed": share.limit, "failures": failures, "n": n, "spent": spent, "left": 1 - spent}
+    failures, n, spent = _spent(share, window.sums[slot : slot + 1])
+    rates = {
+        show_duration(panes * context.pane_ms): _spent(share, window.last(panes)[slot : slot + 1])[2]
+        for panes in shown_panes(context)
+    }
+    used = spent or 0.0
+    told = {"allowed": share.limit, "failures": failures, "n": n, "spent": used, "left": 1 - used}
     return {"error_budget": told, "burn_rate": rates}
+
+
+def _spent(share: RateMeasure, row: Ints) -> tuple[int, int, float | None]:
+    """Return failures, events and the burn rate of one slot's counts; there is one of these for each verdict and time."""
+    failures, n = (int(part[0]) for part in share.failing(row))
+    return failures, n, failures / n / share.limit if n else None
 
 
 def threshold_levels(context: Context, measure: Measure, window: PaneWindow) -> Ints:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -90,6 +91,7 @@ def parse_positive_duration(text: object) -> int:
     return duration
 
 
+@lru_cache(1024)
 def show_duration(milliseconds: int) -> str:
     """Return a duration as people write it: days from three days on."""
     parts, rest = "", milliseconds
