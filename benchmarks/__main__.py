@@ -8,9 +8,10 @@ predictions wait for labels on a real worker. `--pending=50000000` says how many
 import os
 import platform
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import numpy as np
 
@@ -31,6 +32,8 @@ from benchmarks import (
 from benchmarks.replaying import Speed
 from interlock.commands.broker import Broker
 from interlock.errors import Unreachable, UserError
+
+T = TypeVar("T")
 
 OPTIONS = {"--quick", "--live", "--files", "--counting", "--storing", "--overload", "--waiting"}
 
@@ -68,10 +71,10 @@ def main(options: Collection[str]) -> None:
         print_rows(storing.rows(QUICK[0] if quick else pending, DRIFT_QUICK[0] if quick else DRIFT[0]))
         return
     if "--waiting" in options:
-        print_waiting(WAITING_QUICK if quick else pending)
+        on_broker(print_waiting, WAITING_QUICK if quick else pending)
         return
     if "--overload" in options:
-        print_overload(OVERLOAD_QUICK if quick else OVERLOAD)
+        on_broker(print_overload, OVERLOAD_QUICK if quick else OVERLOAD)
         return
     if "--counting" in options:
         print_counting(counting.rows(QUICK[0] if quick else EVENTS, 1 if quick else REPEATS))
@@ -79,7 +82,7 @@ def main(options: Collection[str]) -> None:
     if "--live" not in options:
         print_files(*(QUICK if quick else (EVENTS, REPEATS, MEMORY_EVENTS, DAYS)))
     if "--files" not in options:
-        print_live(LIVE_QUICK if quick else LIVE)
+        on_broker(print_live, LIVE_QUICK if quick else LIVE)
 
 
 def print_files(events: int, repeats: int, memory_events: int, days: int) -> None:
@@ -98,39 +101,37 @@ def print_files(events: int, repeats: int, memory_events: int, days: int) -> Non
         print_memory(memory.memories(memory_events, Path(folder)), memory_events)
 
 
-def print_live(size: live.Size) -> None:
-    """Print the tables of the live pipeline, or why there are none."""
+def on_broker(table: Callable[[Broker, Path, T], None], size: T) -> None:
+    """Print a table that needs a real broker, or why there is none."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         try:
             broker = Broker.start(folder / "kafka")
         except (UserError, Unreachable) as error:
-            print(f"\nlive: no broker, so no figures: {error}")
+            print(f"\nno broker, so no figures: {error}")
             return
         with broker:
-            print(
-                f"\n{size.events:,} events, {live.MORE} times as many in frames, {live.PARTITIONS} partitions, one worker; "
-                f"medians of {size.rounds}\n\n{'live':45}{'events/s':>12}{'us of CPU':>11}{'of bare':>9}"
-            )
-            for speed in live.speeds(broker, size, folder):
-                share = f"{speed.share:9.3f}" if speed.what.startswith("JSON") else ""
-                print(f"{speed.what:45}{speed.rate:12,.0f}{speed.cpu:11.1f}{share}", flush=True)
-            print(f"\n{'milliseconds':45}{'p50':>12}{'p99':>9}{'of':>6}")
-            for delay in live.delays(broker, size, folder):
-                print(f"{delay.what:45}{delay.p50:12.1f}{delay.p99:9.1f}{delay.count:6}", flush=True)
-            print_more(broker.bootstrap, folder / "policy.yaml", MORE_QUICK if size is LIVE_QUICK else MORE)
+            table(broker, folder, size)
 
 
-def print_overload(events: int) -> None:
-    """Print what happens to so many events that come faster than a worker takes them, or why there are no figures."""
-    with TemporaryDirectory() as name:
-        try:
-            broker = Broker.start(Path(name) / "kafka")
-        except (UserError, Unreachable) as error:
-            print(f"overload: no broker, so no figures: {error}")
-            return
-        with broker:
-            found = overload.overloaded(broker, events, Path(name))
+def print_live(broker: Broker, folder: Path, size: live.Size) -> None:
+    """Print the tables of the live pipeline."""
+    print(
+        f"\n{size.events:,} events, {live.MORE} times as many in frames, {live.PARTITIONS} partitions, one worker; "
+        f"medians of {size.rounds}\n\n{'live':45}{'events/s':>12}{'us of CPU':>11}{'of bare':>9}"
+    )
+    for speed in live.speeds(broker, size, folder):
+        share = f"{speed.share:9.3f}" if speed.what.startswith("JSON") else ""
+        print(f"{speed.what:45}{speed.rate:12,.0f}{speed.cpu:11.1f}{share}", flush=True)
+    print(f"\n{'milliseconds':45}{'p50':>12}{'p99':>9}{'of':>6}")
+    for delay in live.delays(broker, size, folder):
+        print(f"{delay.what:45}{delay.p50:12.1f}{delay.p99:9.1f}{delay.count:6}", flush=True)
+    print_more(broker.bootstrap, folder / "policy.yaml", MORE_QUICK if size is LIVE_QUICK else MORE)
+
+
+def print_overload(broker: Broker, folder: Path, events: int) -> None:
+    """Print what happens to so many events that come faster than a worker takes them."""
+    found = overload.overloaded(broker, events, folder)
     print(f"\n{f'overload: {events:,} events in frames, 10 in a pane':65}")
     for what, value, unit in (
         ("taken by a worker alone", found.alone, "events/s"),
@@ -147,16 +148,9 @@ def print_overload(events: int) -> None:
         print(f"{what:65}{value:14,.{0 if value >= 100 or isinstance(value, int) else 1}f} {unit}")
 
 
-def print_waiting(pending: int) -> None:
-    """Print what so many pending predictions cost a worker on a real broker, or why there are no figures."""
-    with TemporaryDirectory() as name:
-        try:
-            broker = Broker.start(Path(name) / "kafka")
-        except (UserError, Unreachable) as error:
-            print(f"waiting: no broker, so no figures: {error}")
-            return
-        with broker:
-            print_rows(live_pending.rows(broker.bootstrap, Path(name), pending))
+def print_waiting(broker: Broker, folder: Path, pending: int) -> None:
+    """Print what so many pending predictions cost a worker."""
+    print_rows(live_pending.rows(broker.bootstrap, folder, pending))
 
 
 def print_more(bootstrap: str, policy: Path, size: tuple[int, int, int]) -> None:

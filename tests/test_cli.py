@@ -181,3 +181,20 @@ def test_the_demo_notices_every_incident(tmp_path: Path) -> None:
     assert "unnoticed" not in text
     assert "That does not prove the target" in text
     assert "no rows" not in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells how many threads a process has")
+def test_a_command_leaves_other_cores_to_others() -> None:
+    """OpenBLAS starts a thread for each core, and they spin between two products."""
+    code = "import interlock.commands.command_line, os; print(*os.listdir('/proc/self/task'))"
+    free = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    counts = [
+        len(
+            subprocess.run(
+                [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True
+            ).stdout.split()
+        )
+        for environment in (free, free | {"OPENBLAS_NUM_THREADS": "1"})
+    ]
+
+    assert counts[0] == counts[1]

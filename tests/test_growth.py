@@ -18,6 +18,7 @@ from interlock.streams.live import Outgoing
 from interlock.streams.live_judge import LiveJudge
 from interlock.streams.live_shard import LiveShard
 from interlock.streams.tally import COUNT, SLICE, VERSION
+from tests.checkpointing import found, restored
 from tests.events import START, History
 from tests.test_laws import Cut, Run, run
 from tests.test_live_core import MINUTE, NOW, Log, beats, messages, past, setup, timeless, within
@@ -92,13 +93,6 @@ def written(topic: list[Outgoing], shards: Sequence[LiveShard]) -> Found:
     return found(topic)
 
 
-def found(topic: Sequence[Outgoing]) -> Found:
-    read = Found()
-    for offset, message in enumerate(topic):
-        read.put(message.key, message.value, offset)
-    return read
-
-
 def began(topic: list[Outgoing], growth: Growth, log: Log, states: Mapping[int, Saved]) -> None:
     """Do what the command does, but for the partitions themselves."""
     for parent, saved in states.items():
@@ -109,15 +103,10 @@ def began(topic: list[Outgoing], growth: Growth, log: Log, states: Mapping[int, 
     log.send([Outgoing("tallies", told, None, 0)])
 
 
-def restored(topic: Sequence[Outgoing], number: int, shards: int) -> LiveShard:
-    saved, shard = found(topic).furthest(Owner(RUN, "shard", number)), anew(number, shards)
+def again(topic: Sequence[Outgoing], number: int, shards: int) -> LiveShard:
+    saved = found(topic).furthest(Owner(RUN, "shard", number))
     assert saved is not None
-    shard.restore(saved.state)
-    for offset, blocks in saved.blocks.items():
-        for block in blocks:
-            assert block.take is not None
-            block.take(block, topic[offset].value or b"")
-    return shard
+    return restored(anew(number, shards), saved, topic)
 
 
 def grown(sizes: Sequence[int], times: Sequence[int]) -> tuple[Log, list[LiveShard]]:
@@ -133,7 +122,7 @@ def grown(sizes: Sequence[int], times: Sequence[int]) -> tuple[Log, list[LiveSha
         if at + 1 < len(sizes):
             growth = Growth(sizes[at], max(sizes[at + 1 :]))
             began(topic, growth, log, standing(RUN, written(topic, shards), growth))
-            shards = [restored(topic, number, sizes[at + 1]) for number in range(sizes[at + 1])]
+            shards = [again(topic, number, sizes[at + 1]) for number in range(sizes[at + 1])]
     return log, shards
 
 

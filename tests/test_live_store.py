@@ -21,6 +21,7 @@ from interlock.streams.live import Layout, Outgoing, Setup
 from interlock.streams.live_judge import LiveJudge
 from interlock.streams.live_shard import LiveShard
 from interlock.streams.spill import Spill
+from tests.checkpointing import found, restored
 from tests.test_join import DAY, START, outcome, prediction
 from tests.test_live_core import NOW, messages, past, setup
 
@@ -49,19 +50,10 @@ def chunks(seed: int) -> list[Chunk]:
     return found
 
 
-def restored(log: Sequence[Outgoing], budget: Budget) -> LiveShard:
+def from_log(log: Sequence[Outgoing], budget: Budget) -> LiveShard:
     """Return the shard of the furthest state on a topic."""
-    found = Found()
-    for offset, message in enumerate(log):
-        found.put(message.key, message.value, offset)
-    shard, saved = LiveShard(0, setup(1), budget), found.furthest(OWNER)
-    if saved is not None:
-        shard.restore(saved.state)
-        for offset, blocks in saved.blocks.items():
-            for block in blocks:
-                assert block.take is not None
-                block.take(block, log[offset].value or b"")
-    return shard
+    shard, saved = LiveShard(0, setup(1), budget), found(log).furthest(OWNER)
+    return shard if saved is None else restored(shard, saved, log)
 
 
 @given(seed=st.integers(0, 1000), rows=st.sampled_from([3, 40, 500]))
@@ -78,7 +70,7 @@ def test_what_a_shard_says_depends_on_no_memory_no_disk_and_no_restart(spill: Sp
         if rng.random() < 0.3:
             log += writer.write(again.snapshot(blocks=True)) + writer.superseded()
             again.close()
-            again = restored(log, Budget(1, spill.shelf, rows))
+            again = from_log(log, Budget(1, spill.shelf, rows))
     joins = [one.shard.join for one in (plain, spilled, again)]
     assert plain.shard.counters["joined"] > 1000
     assert [one.shard.counters for one in (spilled, again)] == [plain.shard.counters] * 2
@@ -133,9 +125,9 @@ def test_a_state_with_a_damaged_block_is_refused_in_one_line_and_the_one_before_
     place = next(n for n, message in enumerate(second) if message.key and BLOCK.encode() in message.key)
     spoiled = second[place]._replace(value=(second[place].value or b"")[:-1] + b"x")
     with caplog.at_level(logging.WARNING):
-        shard = restored([*first, *second[:place], spoiled, *second[place + 1 :]], Budget())
+        shard = from_log([*first, *second[:place], spoiled, *second[place + 1 :]], Budget())
 
-    assert shard.positions == restored(first, Budget()).positions
+    assert shard.positions == from_log(first, Budget()).positions
     assert [record.message for record in caplog.records] == [
         "shard 0: a block of epoch 1 is damaged",
         "shard 0: the checkpoint of epoch 1 names a block that is gone or damaged; an older one is sought",
@@ -148,11 +140,9 @@ def of_blocks(messages: Sequence[Outgoing]) -> list[Outgoing]:
 
 def owned(log: list[Outgoing], epoch: int) -> tuple[LiveShard, Writer]:
     """Return the furthest shard of a log and its writer, for an owner that begins now."""
-    found = Found()
-    for offset, message in enumerate(log):
-        found.put(message.key, message.value, offset)
     named = restored_names(log)
-    return restored(log, Budget(rows=20)), Writer(OWNER, epoch, 0, found.older(OWNER, epoch, named), named)
+    older = found(log).older(OWNER, epoch, named)
+    return from_log(log, Budget(rows=20)), Writer(OWNER, epoch, 0, older, named)
 
 
 def alone(shard: LiveShard, writer: Writer, log: list[Outgoing]) -> list[int]:
@@ -174,7 +164,7 @@ def test_a_new_owner_writes_the_old_blocks_anew_some_at_a_time_and_then_nobody_e
     log += new + writer.superseded()
     last = {message.key: message for message in log}
     left = [message for message in last.values() if message.value is not None]
-    after = restored(list(last.values()), Budget(rows=20))
+    after = from_log(list(last.values()), Budget(rows=20))
 
     assert len(sizes) > 2
     assert max(sizes) == ANEW
@@ -193,7 +183,7 @@ def test_a_zombie_that_deletes_its_own_blocks_takes_none_that_the_new_owner_rest
         owner.read(topic, chunk)
     alone(owner, writer, log)
     log += [message._replace(value=None) for message in of_blocks(first)]
-    after = restored(log, Budget(rows=20))
+    after = from_log(log, Budget(rows=20))
 
     assert after.positions == owner.positions
     assert checkpoint.encode(after.snapshot()) == checkpoint.encode(owner.snapshot())
