@@ -63,16 +63,8 @@ def learn(rows: Rows, flag_rate: float, least: int = LEAST_ROWS) -> Reference:
     if len(rows.key) < least:
         raise UserError(f"a reference needs at least {least} predictions, found {len(rows.key)}; give more files")
     warnings: list[str] = []
-    split = _split(rows)
-    held = split == Part.HELD
-    features = [_feature(name, rows.features[name], ~held, warnings) for name in sorted(rows.features)]
-    numerics = [feature for feature in features if isinstance(feature, Numeric)]
-    categories = [feature for feature in features if isinstance(feature, Category)]
-    learnt = Learnt(split, numerics, categories, *_embedded(rows, warnings), learned_logits(rows.logits, warnings))
-    if not (numerics or categories or len(learnt.embedded) or learnt.logits):
-        raise UserError(
-            "no feature to learn from: predictions need `features`, at least one with values, `logits` or `embedding`"
-        )
+    learnt = _learnt(rows, warnings)
+    held, numerics, categories = learnt.split == Part.HELD, learnt.numerics, learnt.categories
     scorer = scorer_of(learnt)
     scores = scores_of(scorer, learnt)
     calibration = Calibration(thin(scores[held & (scores != UNSCORED)]))
@@ -99,9 +91,24 @@ def learn(rows: Rows, flag_rate: float, least: int = LEAST_ROWS) -> Reference:
         parts=scorer.parts,
         delays=learn_delays(rows),
         reliability=learn_reliability(rows),
-        drift=_drift(rows, numerics, categories, split != Part.HELD, warnings),
+        drift=_drift(rows, numerics, categories, ~held, warnings),
         logit_calibrations={score: one.calibration for score, one in whole.items()},
     )
+
+
+def _learnt(rows: Rows, warnings: list[str]) -> Learnt:
+    """Return what is learned of features, embeddings and logits; UserError if there is none of them."""
+    split = _split(rows)
+    fit = split != Part.HELD
+    features = [_feature(name, rows.features[name], fit, warnings) for name in sorted(rows.features)]
+    numerics = [feature for feature in features if isinstance(feature, Numeric)]
+    categories = [feature for feature in features if isinstance(feature, Category)]
+    learnt = Learnt(split, numerics, categories, *_embedded(rows, warnings), learned_logits(rows.logits, warnings))
+    if not (numerics or categories or len(learnt.embedded) or learnt.logits):
+        raise UserError(
+            "no feature to learn from: predictions need `features`, at least one with values, `logits` or `embedding`"
+        )
+    return learnt
 
 
 def _drift(
