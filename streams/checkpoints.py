@@ -153,6 +153,10 @@ class Found:
         left = [key(owner, place, n) for place, kept in places.items() if place.epoch != epoch for n in kept]
         return left + [block_key(owner, name) for name in blocks if name.epoch != epoch and name not in named]
 
+    def left(self, owner: Owner) -> bool:
+        """Return whether an owner has left any state, whole or not."""
+        return any(self._pieces.get(owner, {}).values())
+
     def owners(self) -> list[Owner]:
         """Return all who have left anything."""
         return sorted(self._pieces)

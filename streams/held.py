@@ -64,6 +64,8 @@ class Held:
     heard: dict[str, float] = field(default_factory=dict)
     """Per topic, when records last came (monotonic seconds)."""
     idle: set[str] = field(default_factory=set)
+    damaged: bool = False
+    """Whether states of it were left, but none that is whole: it begins anew, and needs all records from the first on."""
     torn: bool = False
     """Whether a step of it has failed half-way: such a state belongs to no position, and is saved nowhere."""
 

@@ -65,6 +65,9 @@ class Restorer:
             it.restore(saved.state)
             await self._fill(key, saved)
             held.saved, held.saved_size = dict(held.moved), held.size
+        elif found.left(owner):
+            held.damaged = True
+            log.warning("%s %d: none of its checkpoints is whole; all is counted again from the first record on", *key)
         if isinstance(it, LiveJudge):
             await self._learn(it)
         log.info("%s %d %s", *key, "starts anew" if saved is None else f"goes on from {held.positions}")
@@ -119,7 +122,7 @@ class Restorer:
         position = one.positions[place.topic]
         if position >= begin:
             return position
-        if one.saved is not None:
+        if one.saved is not None or one.damaged:
             raise UserError(
                 f"{self._prefix}{place.topic}, partition {place.partition}: offsets {position} to {begin - 1} are gone, and "
                 "no checkpoint covers them: counts would be missing; restore the topic, or start anew with empty checkpoints"

@@ -9,9 +9,10 @@ from kafka import KafkaProducer, TopicPartition
 
 from interlock.commands.broker import Broker, free_port
 from interlock.streams import wire
-from tests.living import Running, send, topics, until
+from tests.living import Running, records, send, topics, until
 from tests.processes import admin, interlock
 from tests.story import QUICK, Story, assert_equal_to_replay, day, judged, lag, told, until_judged
+from tests.test_live_bad_input import producing
 
 pytestmark = pytest.mark.integration
 
@@ -152,6 +153,39 @@ def test_records_that_were_removed_while_it_was_away_stop_it_with_one_line(story
     assert lines_without_log(worker.said()) == [
         (
             f"removed.predictions, partition 0: offsets {position} to {end - 1} are gone, and no checkpoint covers them: "
+            "counts would be missing; restore the topic, or start anew with empty checkpoints"
+        )
+    ]
+
+
+def damage(kafka: Broker, topic: str) -> None:
+    """Write over all that stands on a topic: the last bytes of every value are other ones."""
+    with producing(kafka) as producer:
+        for record in records(kafka.bootstrap, topic):
+            flipped = bytes(byte ^ 0xFF for byte in (record.value or b"")[-9:])
+            producer.send(topic, (record.value or b"")[:-9] + flipped, record.key, partition=record.partition)
+
+
+def test_records_that_only_damaged_checkpoints_cover_stop_it_with_one_line_when_they_are_gone(
+    story: Story, kafka: Broker
+) -> None:
+    """Else it would count from the middle on, as if nothing had been before."""
+    prefix = "damaged."
+    topics(kafka.bootstrap, prefix)
+    send(kafka.bootstrap, prefix, story.part(0, 0.2))
+    with Running(story.policy, kafka.bootstrap, prefix, QUICK) as worker:
+        until(lambda: lag(worker) == 0, "all to be read")
+    damage(kafka, prefix + "checkpoints")
+    end = remove(kafka, prefix + "predictions")
+    with Running(story.policy, kafka.bootstrap, prefix, QUICK) as worker:
+        assert worker.process is not None
+        code = worker.process.wait(60)
+
+    assert code == 2
+    assert "shard 0: none of its checkpoints is whole" in worker.said()
+    assert lines_without_log(worker.said()) == [
+        (
+            f"damaged.predictions, partition 0: offsets 0 to {end - 1} are gone, and no checkpoint covers them: "
             "counts would be missing; restore the topic, or start anew with empty checkpoints"
         )
     ]
