@@ -21,7 +21,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from interlock.partitions import partition_of
 from interlock.protocol import CONTENT_TYPE, JSON_LINES
 from interlock.streams.topics import Layout
-from interlock.streams.topics_admin import create
+from interlock.streams.topics_admin import create, partitions_of
 
 SECRET = {"INTERLOCK_AUDIT_SECRET": "interlock-demo"}
 PATIENCE = 60.0
@@ -113,7 +113,8 @@ class Running:
 
 
 def topics(bootstrap: str, prefix: str, partitions: int = 1) -> None:
-    """Create the topics."""
+    """Create the topics of a test, under a prefix that no other test on this broker has."""
+    assert not partitions_of(bootstrap, prefix), f"{prefix} is another test's"
     assert not create(bootstrap, Layout(prefix, partitions)).differences
 
 

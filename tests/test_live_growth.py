@@ -23,6 +23,7 @@ from tests.story import QUICK, Story, assert_equal_to_replay, counted, day, told
 pytestmark = pytest.mark.integration
 
 EVENTS = 1500
+SESSION = ("--set", "session_timeout=3")
 OPTIONS = (*QUICK, "--idle-after", "600", "--stall-after", "0")
 
 
@@ -34,7 +35,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
 def grow(story: Story, kafka: Broker, prefix: str, after: int) -> tuple[int, str]:
     """Return the exit code of the command, and what it says."""
     code, out, err = command(
-        "topics", story.policy, "--bootstrap", kafka.bootstrap, "--prefix", prefix, "--grow", after
+        "topics", story.policy, "--bootstrap", kafka.bootstrap, "--prefix", prefix, "--grow", after, *SESSION
     )
     return code, out + err
 
@@ -57,7 +58,7 @@ def shares(story: Story, **upto: float) -> dict[str, Sequence[bytes]]:
 
 def test_partitions_grow_with_joins_pending_and_nothing_is_lost_or_doubled(story: Story, kafka: Broker) -> None:
     prefix = "grow."
-    told_of = settings_for(Told({"bootstrap": kafka.bootstrap, "prefix": prefix}))
+    told_of = settings_for(Told({"bootstrap": kafka.bootstrap, "prefix": prefix}, SESSION[1:]))
     topics(kafka.bootstrap, prefix, 2)
     first = shares(story, predictions=0.5, outcomes=0.48)  # labels of half an hour's predictions are to come
     rest = {topic: some[len(first[topic]) :] for topic, some in story.events.items()}

@@ -107,7 +107,7 @@ def test_a_broker_that_dies_before_a_worker_has_joined_is_one_line_and_exit_3(st
 
 
 def test_a_worker_that_was_frozen_while_another_took_its_place_changes_nothing(story: Story, kafka: Broker) -> None:
-    prefix = "frozen."
+    prefix = "replaced."
     topics(kafka.bootstrap, prefix)
     with Running(story.policy, kafka.bootstrap, prefix, QUICK) as zombie:
         send(kafka.bootstrap, prefix, story.part(0, 0.4))

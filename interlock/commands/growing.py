@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import NamedTuple, Self
@@ -25,6 +26,9 @@ from interlock.streams.settings import Settings
 
 MANY = 100_000
 """Unread records after which it is known well enough that there are some."""
+
+AGAIN, LATE = 0.5, 2.0
+"""Seconds between two looks at who runs; and by how much Kafka may notice later that a session has ended."""
 
 
 class Standing(NamedTuple):
@@ -82,7 +86,7 @@ async def _prepare(told: Settings, growth: Growth, asked: tuple[Sequence[str], b
     """Make all that the shards that come begin with durable; then tell judges of them."""
     clients = Clients(told.connection)
     lineages = _chosen(await read_groups(clients), *asked)
-    _see_that_none_runs(told, list(lineages) or asked[0])
+    await _see_that_none_runs(told, list(lineages) or asked[0])
     known = {group: await _standing(clients, growth, lineage) for group, lineage in lineages.items()}
     await _see_that_all_is_read(clients, growth, known)
     topics_admin.grow(told.connection, told.prefix, {told.prefix + TOPIC: growth.after})
@@ -90,7 +94,7 @@ async def _prepare(told: Settings, growth: Growth, asked: tuple[Sequence[str], b
         for one in known.values():
             await sender.send(_states(clients, growth, one))
         await _see_that_all_is_read(clients, growth, known)  # it may have taken a while
-        _see_that_none_runs(told, list(lineages) or asked[0])
+        await _see_that_none_runs(told, list(lineages) or asked[0])
         for one in known.values():
             grown = wire.encode(wire.Grown(one.run, growth.after, reached(growth, one.states)))
             await sender.send(_each(Outgoing("tallies", grown, None, judge) for judge in range(judges)))
@@ -110,15 +114,26 @@ def _chosen(found: Mapping[str, Lineage], groups: Sequence[str], named: bool) ->
     return {group: found[group] for group in groups}
 
 
-def _see_that_none_runs(told: Settings, groups: Sequence[str]) -> None:
-    running = topics_admin.members(told.connection, told.prefix, groups)
-    if lines := [
-        f"group {group}: {count} worker{'s' * (count != 1)} of it are running, or were killed and are still missed: stop "
-        "producers, let workers read everything, stop them by SIGTERM"
-        for group, count in running.items()
-        if count
-    ]:
-        raise FindingError(lines)
+async def _see_that_none_runs(told: Settings, groups: Sequence[str]) -> None:
+    """Wait out the session of workers that ended without taking leave; what is there for longer is running."""
+    deadline = time.monotonic() + told.session_timeout + LATE
+    while running := _running(told, groups):
+        if time.monotonic() > deadline:
+            raise FindingError(
+                [
+                    f"group {group}: {count} worker{'s' * (count != 1)} of it are running: stop producers, let workers "
+                    "read everything, stop them by SIGTERM"
+                    for group, count in running.items()
+                ]
+            )
+        await asyncio.sleep(AGAIN)
+
+
+def _running(told: Settings, groups: Sequence[str]) -> dict[str, int]:
+    """Return how many workers Kafka counts in each group that has any."""
+    return {
+        group: count for group, count in topics_admin.members(told.connection, told.prefix, groups).items() if count
+    }
 
 
 async def _standing(clients: Clients, growth: Growth, lineage: Lineage) -> Standing:
