@@ -45,6 +45,7 @@ def rows(bootstrap: str, folder: Path, pending: int) -> Iterator[Row]:
             worker.end()
         start = time.perf_counter()
         with _worker(policy, bootstrap, prefix, state) as worker:
+            _wait(lambda: worker.status().get("restoring", [0]) == [], "the worker's partitions")
             _wait(lambda: positions([worker]) == records, "the state of before")
             yield Row("killed; the next one has all of it after", time.perf_counter() - start, "s", 1)
             yield from _labelled(worker, pending)

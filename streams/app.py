@@ -17,6 +17,7 @@ from interlock.errors import Unreachable, UserError
 from interlock.protocol import INPUTS
 from interlock.streams.held import Place
 from interlock.streams.patience import lasting
+from interlock.streams.restoring import RESTORE, SILENT
 from interlock.streams.transport import broker_urls, chunk_of
 from interlock.streams.watchdog import Reading, Watchdog
 from interlock.streams.worker import Worker
@@ -30,8 +31,8 @@ FETCHED = 2 << 20
 BEAT, SAVE = 1.0, 0.1
 """Seconds between signs of life, and between looks at which checkpoints are due."""
 
-REBALANCE, RESTORE = 60.0, 60.0
-"""Seconds that a group may take to share its partitions, and for which no state may come while states are read back."""
+REBALANCE = 60.0
+"""Seconds that a group may take to share its partitions."""
 
 FOREVER = 86_400.0
 """Seconds after which Faust gives up in silence while states are read back; many pending predictions take minutes."""
@@ -115,8 +116,7 @@ async def _positions(app: Any, worker: Worker, assigned: set[TP], prefix: str) -
     except BaseException as error:
         task = asyncio.current_task()
         if task is None or not task.cancelling():  # else another rebalance has begun
-            slow = Unreachable(f"Kafka gave no states back in {RESTORE:.0f} s")
-            await app.crash(slow if isinstance(error, TimeoutError) else error)
+            await app.crash(Unreachable(SILENT) if isinstance(error, TimeoutError) else error)
         raise
     return {TP(prefix + place.topic, place.partition): offset for place, offset in found.items()}
 

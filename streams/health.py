@@ -19,7 +19,7 @@ from interlock.streams.live_shard import LiveShard
 from interlock.streams.signs import SOURCES
 from interlock.streams.worker import Worker
 
-EXCEPTIONS = ("late", "evicted", "slice_overflow", "version_overflow", "behind", "idle")
+EXCEPTIONS = ("late", "evicted", "slice_overflow", "version_overflow", "behind", "idle", "unconfirmed")
 """Counters whose being zero is what law 3 rests on: with one of them, live may differ from a replay."""
 
 COUNTED = ("predictions", "outcomes", "abuse", "joined", "duplicate", "late", "orphan", "evicted", "dead_letters")
@@ -85,6 +85,7 @@ class Health:
             "run": worker.setup.run,
             "generation": worker.generation,
             "shards": {str(number): _shard(shard) for number, shard in shards.items()},
+            "restoring": [number for (_, number), held in worker.held.items() if held.missing],
             "judges": {str(number): _judge(judge) for number, judge in judges.items()},
             "lag": {f"{topic}/{number}": lag for (topic, number), lag in worker.lags().items()},
             "checkpoint_age": _ages(worker),
@@ -132,6 +133,9 @@ class Health:
 
     def _states(self) -> Iterator[Metric]:
         labels = ["kind", "number"]
+        restoring = GaugeMetricFamily(
+            "interlock_restoring", "Whether memory is being read back: nothing is counted yet.", labels=labels
+        )
         events = CounterMetricFamily("interlock_events", "Events by what became of them.", labels=[*labels, "what"])
         mark = GaugeMetricFamily("interlock_watermark_seconds", "Event time reached.", labels=[*labels, "topic"])
         age = GaugeMetricFamily("interlock_checkpoint_age_seconds", "Since the last checkpoint.", labels=labels)
@@ -139,11 +143,12 @@ class Health:
             zeros = dict.fromkeys(COUNTED, 0) if isinstance(held.it, LiveShard) else {}
             for what, n in (zeros | _counters(held.it)).items():
                 events.add_metric([kind, str(number), what], n)
+            restoring.add_metric([kind, str(number)], held.missing is not None)
             if held.saved_at:
                 age.add_metric([kind, str(number)], time.monotonic() - held.saved_at)
             for topic, ms in _marks(held.it).items():
                 mark.add_metric([kind, str(number), topic], ms / 1000)
-        yield from (events, mark, age)
+        yield from (events, mark, age, restoring)
 
     def _shards(self) -> Iterator[Metric]:
         pending = GaugeMetricFamily(

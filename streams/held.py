@@ -1,5 +1,6 @@
 """What a worker holds: shards and judges, each with where its state is written and how far that has come."""
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 from interlock.errors import UserError
 from interlock.protocol import CONTENT_TYPE, INPUTS
 from interlock.streams.batch import Message
-from interlock.streams.checkpoints import Writer
+from interlock.streams.checkpoints import Saved, Writer
 from interlock.streams.live import Outgoing
 from interlock.streams.live_judge import LiveJudge
 from interlock.streams.live_shard import LiveShard
@@ -68,6 +69,10 @@ class Held:
     """Whether states of it were left, but none that is whole: it begins anew, and needs all records from the first on."""
     torn: bool = False
     """Whether a step of it has failed half-way: such a state belongs to no position, and is saved nowhere."""
+    missing: Saved | None = None
+    """The state whose blocks are still to be read back: until then it counts nothing, and is saved nowhere."""
+    filling: asyncio.Task[None] | None = None
+    """What reads them back."""
 
     @property
     def positions(self) -> dict[str, int]:
@@ -92,8 +97,20 @@ class Held:
         self.torn = False
         return said
 
+    async def whole(self) -> bool:
+        """Wait until its memory was read back; return whether it is: else it was let go meanwhile, or that has failed."""
+        if self.filling is not None:
+            await asyncio.wait({self.filling})
+        return self.missing is None
+
+    def leave(self) -> None:
+        """Read back no more."""
+        if self.filling is not None:
+            self.filling.cancel()
+
     def close(self) -> None:
         """Let go what is on disk."""
+        self.leave()
         if isinstance(self.it, LiveShard):
             self.it.close()
 
@@ -125,13 +142,12 @@ def _taken(it: LiveShard | LiveJudge, topic: str, records: Sequence[Any]) -> Ite
         return it.read([(record.offset, record.value or b"") for record in records], now_ms())
     if topic == "outcomes":
         it.patience(patient=True)
-    return it.read(
-        topic,
-        [
-            Message(record.value or b"", record.offset, record.timestamp, _content_type(record.headers))
-            for record in records
-        ],
-    )
+    return it.read(topic, list(map(message_of, records)))
+
+
+def message_of(record: Any) -> Message:
+    """Return a record of Kafka as a shard takes it."""
+    return Message(record.value or b"", record.offset, record.timestamp, _content_type(record.headers))
 
 
 def _content_type(headers: Sequence[tuple[str, bytes | None]]) -> str | None:

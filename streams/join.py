@@ -242,6 +242,12 @@ class Join:
 
     # -- forgetting --------------------------------------------------------------------------------------------------
 
+    def forget(self, most: int) -> None:
+        """Remember about so many predictions at the most, whatever may still come of them."""
+        for store in (self.predictions, *([self.others] if self.others else [])):
+            while store.size > most and store.oldest() is not None:
+                store.forget()
+
     def sweep(self, predictions: int, outcomes: int) -> int:
         """Forget what no watermark allows to match any more; return how many went unmatched too early.
 

@@ -1,6 +1,6 @@
 """A shard as the worker drives it: records of its topics in, messages out, positions beside the state."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +14,8 @@ from interlock.records import dead_letter_line
 from interlock.streams import wire
 from interlock.streams.batch import DeadLetter, Message
 from interlock.streams.budget import Budget
+from interlock.streams.checkpoint import decode as decode_state
+from interlock.streams.checkpoint import encode as encode_state
 from interlock.streams.decode import sniff
 from interlock.streams.decode_dead import Bad, letter
 from interlock.streams.decode_events import Event, event_of
@@ -22,8 +24,11 @@ from interlock.streams.live import Followed, Outgoing, Setup
 from interlock.streams.mapping import Mapping as FieldMap
 from interlock.streams.pipeline import Pipeline
 from interlock.streams.placing import Placing
-from interlock.streams.shard import Output, Shard
+from interlock.streams.shard import Output, Shard, Trigger
 from interlock.streams.tally import TallyRecord
+
+FORESEEN = 500_000
+"""Predictions that a shard without its memory remembers of its own, so that their repeats are none."""
 
 
 def _json(mapping: FieldMap, value: bytes) -> bytes:
@@ -60,6 +65,26 @@ def _shown_as(told: DeadLetter, event: Event | None) -> DeadLetter:
     return letter(told.topic, (told.offset, told.index), Bad(told.reason, told.detail), event.shown)
 
 
+class Foreseen:
+    """Violations that were told of before their shard has counted them: it must find each of them itself."""
+
+    def __init__(self) -> None:
+        """Know of none."""
+        self._waiting: set[tuple[str, str]] = set()
+        self._until = 0
+
+    def add(self, triggers: Iterable[Trigger], until: int) -> None:
+        """Note some that stand before an offset."""
+        self._waiting |= {(one.rule, one.event_id) for one in triggers}
+        self._until = until
+
+    def unconfirmed(self, triggers: Iterable[Trigger], until: int) -> int:
+        """Take in what the shard has found up to an offset; return how many it has passed by, once."""
+        self._waiting -= {(one.rule, one.event_id) for one in triggers}
+        left, self._waiting = (self._waiting, set()) if until >= self._until else (set(), self._waiting)
+        return len(left)
+
+
 class LiveShard:
     """One source partition: state, and the offset of each topic up to which it is a function of the events."""
 
@@ -72,6 +97,7 @@ class LiveShard:
         self.appended = dict.fromkeys(INPUTS, 0)
         """Per topic, the append time (ms) of the last record read."""
         self.placing = Placing(number, setup.layout.shards)
+        self.foreseen = Foreseen()
 
     def greeting(self) -> list[Outgoing]:
         """Return what precedes all else that a shard sends."""
@@ -88,10 +114,28 @@ class LiveShard:
         """
         again = LiveShard(self.number, setup, self._budget)
         again.restore(self.snapshot(blocks=True))
+        again.foreseen = self.foreseen
         for mine, before in zip(again.shard.stores(), self.shard.stores(), strict=False):  # reports may be new
             mine.take_over(before)
         self.close()
         return again
+
+    def forgetful(self) -> "LiveShard":
+        """Return the same shard, and independent of it, but that it remembers no event."""
+        again, state = LiveShard(self.number, self.setup), self.snapshot(blocks=True)
+        empty = again.shard.snapshot()
+        state["shard"] |= {name: empty[name] for name in ("join", "reports")}
+        again.restore(decode_state(encode_state(state)))
+        return again
+
+    def foresee(self, messages: Sequence[Message], told: Foreseen) -> list[Outgoing]:
+        """Take in predictions, but return only the violations of never-events, and note them."""
+        batch, _ = self.setup.decoders["predictions"](self._ours("predictions", messages))
+        found = Pipeline.intake(self.shard, batch).triggers
+        self.positions["predictions"] = messages[-1].offset + 1
+        told.add(found, self.positions["predictions"])
+        self.shard.join.forget(FORESEEN)
+        return list(self._triggered(found))
 
     def read(self, topic: str, messages: Sequence[Message]) -> list[Outgoing]:
         """Take in messages of one topic in offset order; those that were read before are passed over."""
@@ -103,6 +147,8 @@ class LiveShard:
         output = Pipeline.intake(self.shard, batch)
         self.positions[topic], self.appended[topic] = fresh[-1].offset + 1, fresh[-1].appended
         self.shard.counters["dead_letters"] += len(dead)
+        if topic == "predictions" and (alone := self.foreseen.unconfirmed(output.triggers, self.positions[topic])):
+            self.shard.counters["unconfirmed"] += alone
         return [*self._send(output), *map(self._dead, self._as_sent(topic, fresh, dead))]
 
     def passed(self, topic: str, end: int) -> None:
@@ -160,14 +206,18 @@ class LiveShard:
         return [_shown_as(one, event_of(by_offset[one.offset], one.index)) for one in dead]
 
     def _send(self, output: Output) -> Iterator[Outgoing]:
-        run, judges = self.setup.run, self.setup.layout.judges
-        for trigger in output.triggers:
-            yield self._tally(wire.encode(wire.Triggered(run, trigger)), partition_of(trigger.model.encode(), judges))
+        yield from self._triggered(output.triggers)
+        run = self.setup.run
         for due in output.due:
             yield Outgoing("audits", due_line(due), due.event_id.encode())
         for closed in output.records:
             for judge, record in self._split(closed):
                 yield from (self._tally(part, judge) for part in wire.tallies(run, record, self.setup.plan))
+
+    def _triggered(self, triggers: Iterable[Trigger]) -> Iterator[Outgoing]:
+        run, judges = self.setup.run, self.setup.layout.judges
+        for trigger in triggers:
+            yield self._tally(wire.encode(wire.Triggered(run, trigger)), partition_of(trigger.model.encode(), judges))
 
     def _split(self, record: TallyRecord) -> Iterator[tuple[int, TallyRecord]]:
         """Give each judge the counts of its models, and the progress in any case."""

@@ -1,12 +1,14 @@
 """Shards and judges as they were: read from `checkpoints` when a worker is assigned their partitions (STREAM.md §4)."""
 
+import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 from msgspec import DecodeError
 
-from interlock.errors import UserError
+from interlock.errors import Unreachable, UserError
 from interlock.partitions import partition_of
 from interlock.protocol import read_control
 from interlock.streams.blocks import Name
@@ -18,6 +20,12 @@ from interlock.streams.held import Held, Key, Place, reader
 from interlock.streams.live import Setup
 from interlock.streams.live_judge import LiveJudge
 from interlock.streams.live_shard import LiveShard
+from interlock.streams.patience import lasting
+
+RESTORE, AGAIN = 60.0, 1.0
+"""Seconds for which no state may come while states are read back; until a broker is tried again."""
+
+SILENT = f"Kafka gave no states back in {RESTORE:.0f} s"
 
 log = logging.getLogger("interlock.worker")
 
@@ -33,7 +41,7 @@ class Restorer:
         """Records that were read so far, to see that it goes on."""
 
     async def restore(self, missing: Sequence[Key], generation: int) -> dict[Key, Held]:
-        """Return shards and judges in the state that has come furthest, or new."""
+        """Return shards and judges in the state that has come furthest, or new; `fill` completes what is `missing`."""
         if not missing:
             return {}
         found = Found()
@@ -63,7 +71,7 @@ class Restorer:
         if saved is not None:
             held.writer.spare(saved.place)
             it.restore(saved.state)
-            await self._fill(key, saved)
+            held.missing = saved if saved.blocks else None
             held.saved, held.saved_size = dict(held.moved), held.size
         elif found.left(owner):
             held.damaged = True
@@ -76,21 +84,37 @@ class Restorer:
     def _shard(self, number: int) -> LiveShard:
         return LiveShard(number, self.setup, self._budget)
 
-    async def _fill(self, key: Key, saved: Saved) -> None:
-        """Read the blocks of a state back into it.
+    async def fill(self, key: Key, held: Held) -> None:
+        """Read the blocks of a state back into it; a broker that goes away meanwhile is waited for.
 
         Raises:
-            OSError: one went away meanwhile: another owner has written a newer state.
+            Unreachable: none comes, or one went away meanwhile: another owner has written a newer state.
         """
-        seen = set()
-        async for record in read_at(self._connect, self._prefix + TOPIC, self._home(key), saved.blocks.keys()):
+        left = set(held.missing.blocks) if held.missing else set()
+        while held.missing is not None:
+            try:
+                await lasting(self._fill(key, held.missing, left), lambda: self.taken_back, RESTORE)
+            except TimeoutError as error:
+                raise Unreachable(SILENT) from error
+            except (KafkaError, OSError) as error:
+                log.warning("cannot read what %s %d remembers from Kafka (%s); again in %.1f s", *key, error, AGAIN)
+                await asyncio.sleep(AGAIN)
+            else:
+                held.missing = None
+                held.saved_size = held.size
+
+    async def _fill(self, key: Key, saved: Saved, left: set[int]) -> None:
+        """Read the blocks at the offsets that are left, and strike these out."""
+        async for record in read_at(self._connect, self._prefix + TOPIC, self._home(key), set(left)):
             self.taken_back += 1
-            seen.add(record.offset)
+            left.discard(record.offset)
             for block in saved.blocks[record.offset]:
                 if block.take is not None:
                     block.take(block, record.value)
-        if len(seen) < len(saved.blocks):
-            raise OSError(f"blocks of {key.kind} {key.number} went away while they were read")
+        if left:
+            raise Unreachable(
+                f"what {key.kind} {key.number} remembers went away while it was read: there is a newer state"
+            )
 
     async def _learn(self, judge: LiveJudge) -> None:
         """Let a judge know what stands on `control`."""

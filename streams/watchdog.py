@@ -118,8 +118,8 @@ class Reading:
         if self._rebalances() or self._worker.outbox.blocked:
             return {}
         held = self._worker.held.items()
-        places = {Place(topic, key.number): at for key, one in held for topic, at in one.positions.items()}
-        return {place: self._reached(place, at) for place, at in places.items()}
+        places = {Place(topic, key.number): (at, one) for key, one in held for topic, at in one.positions.items()}
+        return {place: None if one.missing else self._reached(place, at) for place, (at, one) in places.items()}
 
     def _rebalances(self) -> bool:
         if not self._app.rebalancing:

@@ -18,6 +18,7 @@ from interlock.streams.held import Held, Key, Place, now_ms, reader, readers
 from interlock.streams.lineage import PAUSE, Follower, read_policy_record
 from interlock.streams.live import Outgoing, Setup
 from interlock.streams.live_shard import LiveShard
+from interlock.streams.lookout import Lookout
 from interlock.streams.outbox import Outbox
 from interlock.streams.restoring import Restorer
 from interlock.streams.signs import SOURCES, Signs
@@ -39,7 +40,8 @@ log = logging.getLogger("interlock.worker")
 class Pace:
     """Seconds between checkpoints, until a silent source is idle, for a revocation, until standing still ends it (0: never).
 
-    `size`: bytes of new events after which a checkpoint is due before its time.
+    `size`: bytes of new events after which a checkpoint is due before its time. `lookout`: seconds after which violations
+    are looked for by another way, if a shard's memory is not read back yet.
     """
 
     checkpoint: float = 1.0
@@ -47,6 +49,7 @@ class Pace:
     revoke: float = 5.0
     stall: float = 60.0
     size: int = 16 << 20
+    lookout: float = 1.0
 
 
 class Worker:
@@ -81,6 +84,8 @@ class Worker:
         follows, self._follows = self._follows, None
         if follows is not None:
             follows.cancel()
+        for held in self.held.values():
+            held.leave()
         await self.revoked()
         await self.outbox.stop(self.pace.revoke)
         await self.archive.stop(self.pace.revoke)
@@ -113,22 +118,22 @@ class Worker:
         self.setup = self.setup.with_changes(self.follower.lineage.changes)
         self._restorer.setup = self.setup
         for held in self.held.values():
-            if isinstance(held.it, LiveShard):
-                held.it = held.it.under(self.setup)
-                self.outbox.put(held.it.greeting())
+            if held.missing is None:
+                self._bring_up(held)
         log.info(
             "policy %s follows from %s on", self.setup.changes[-1].policy.digest, when(self.setup.changes[-1].since)
         )
 
-    async def _sure(self, records: Sequence[Any]) -> None:
-        """Wait until every policy is known that may count these records: one comes well before its time."""
+    async def _sure(self, records: Sequence[Any]) -> Setup:
+        """Wait until every policy is known that may count these records: one comes well before its time. Return them."""
         if self.follower is None or not records:
-            return
+            return self.setup
         young = (
             min(records[-1].timestamp, now_ms()) - KNOWN
         )  # a producer's clock may lie in the future, if it sets the time
         while self.follower.sure < young:  # noqa: ASYNC110 - it tells the time, which goes on
             await asyncio.sleep(PAUSE)
+        return self.setup
 
     # -- ownership ---------------------------------------------------------------------------------------------------
 
@@ -158,11 +163,40 @@ class Worker:
             held.writer.after(last)
         found = await self._restorer.restore([key for key in keys if key not in self.held], generation)
         self.held |= found
-        for held in found.values():
-            if isinstance(held.it, LiveShard):
-                held.it = held.it if held.it.setup is self.setup else held.it.under(self.setup)
-                self.outbox.put(held.it.greeting())
+        for key, held in found.items():
+            if held.missing is None:
+                self._bring_up(held)
+            else:
+                held.filling = asyncio.create_task(self._fill(key, held), name=f"memory of {key}")
+                held.filling.add_done_callback(self._filled)
         return await self._restorer.starts(wanted, self.held)
+
+    def _bring_up(self, held: Held) -> None:
+        """Let a shard count by the newest policies, and say so before it does."""
+        if isinstance(held.it, LiveShard):
+            held.it = held.it if held.it.setup is self.setup else held.it.under(self.setup)
+            self.outbox.put(held.it.greeting())
+
+    async def _fill(self, key: Key, held: Held) -> None:
+        """Read back what a shard remembers, and look for violations meanwhile."""
+        looks = asyncio.create_task(self._look(held.it)) if isinstance(held.it, LiveShard) else None
+        try:
+            await self._restorer.fill(key, held)
+        finally:
+            if looks is not None:
+                looks.cancel()
+                await asyncio.gather(looks, return_exceptions=True)
+        self._bring_up(held)
+
+    def _filled(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fault = error
+
+    async def _look(self, shard: LiveShard) -> None:
+        policies = [self.setup.policy, *(one.policy for one in self.setup.changes)]
+        if any(policy.never_events for policy in policies):
+            await asyncio.sleep(self.pace.lookout)
+            await Lookout(shard, self.clients, self._sure, self.outbox).run()
 
     async def revoked(self) -> None:
         """Checkpoint everything at once, within a deadline; correctness does not rest on it."""
@@ -185,12 +219,15 @@ class Worker:
             self.outbox.put(self._forwarded(place, records))
             await self.outbox.room()
             return
+        generation = self.generation
         if place.topic != "tallies":
-            generation = self.generation
             await self._sure(records)
-            if generation != self.generation:
-                return  # from before a rebalance: it is read again from where its state stands
-        if (held := self.held.get(reader(place))) is not None:  # else revoked: whoever owns it reads it again
+        held = self.held.get(reader(place))
+        if held is not None and not await held.whole():
+            return  # it was revoked, or the worker is about to end
+        if generation != self.generation:
+            return  # from before a rebalance: it is read again from where its state stands
+        if held is not None:  # else revoked: whoever owns it reads it again
             if start > held.positions[place.topic]:
                 raise RuntimeError(f"{place}: a chunk from {start} on, but all is read only up to {held.positions}")
             self.outbox.put(held.take(place.topic, records, end))
@@ -237,7 +274,7 @@ class Worker:
     async def _save(self, held: Held) -> None:
         async with self._saving:
             moved, size, began = held.moved, held.size, time.monotonic()
-            if held.torn or moved == held.saved:
+            if held.torn or held.missing is not None or moved == held.saved:
                 return
             writer, state = held.writer, held.save()
             await self.outbox.settled(self.outbox.taken)  # nothing is forgotten before what it produced is durable

@@ -38,7 +38,13 @@ def fed(start: float, end: float, shard: LiveShard) -> LiveShard:
 
 def restored(kafka: Broker, prefix: str, generation: int, budget: Budget) -> Held:
     restorer = Restorer(setup(1), Clients(Connection(bootstrap=kafka.bootstrap, prefix=prefix)), budget)
-    return asyncio.run(restorer.restore([Key("shard", 0)], generation))[Key("shard", 0)]
+
+    async def whole() -> Held:
+        held = (await restorer.restore([Key("shard", 0)], generation))[Key("shard", 0)]
+        await restorer.fill(Key("shard", 0), held)
+        return held
+
+    return asyncio.run(whole())
 
 
 def of_blocks(messages: Sequence[Outgoing]) -> int:
