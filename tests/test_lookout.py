@@ -87,10 +87,13 @@ def test_a_violation_ahead_of_its_turn_is_not_missed_before_its_turn() -> None:
     shard.forgetful().foresee(predictions()[100:140], told)
     shard.foreseen = told
     shard.read("predictions", predictions()[100:110])
+    shard = shard.under(setup(1))
     early = shard.shard.counters["unconfirmed"]
     shard.read("predictions", predictions()[110:140])
+    kept = shard.foreseen is told
 
     assert early == shard.shard.counters["unconfirmed"] == 0
+    assert kept, "also by policies that follow"
 
 
 def test_what_it_remembers_of_its_own_stays_bounded() -> None:
