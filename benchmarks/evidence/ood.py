@@ -1,14 +1,13 @@
 """A13, A14 and A17: what the OOD score finds that is not familiar, and how soon new codes are noticed."""
 
-from collections.abc import Iterator
 from functools import cache
-from importlib.util import find_spec
 
 import numpy as np
 
 from benchmarks.evidence.registry import Measured, Size, acceptance
-from benchmarks.league import oddities
-from benchmarks.tables import fitted, frame, named, paged, scores
+from benchmarks.league.oddities import ALONE, AT_ONCE
+from benchmarks.oddness import OURS, Aurocs, left_out_splits, margins, measured, measured_apart, with_apart
+from benchmarks.tables import fitted, frame, paged
 from interlock.policies.load import load_policy
 from interlock.policies.plan import Plan
 from interlock.policies.planning import make_plan
@@ -16,8 +15,7 @@ from interlock.streams.reference import Reference
 
 SETS = {"digits": 0.88, "wine": 0.93, "breast_cancer": 0.85, "iris": 0.93}
 """Sets that ship in scikit-learn's wheel, with the least mean AUROC."""
-OURS = "Interlock"
-MARGINS = {"scikit-learn IsolationForest": 0.04, "River HalfSpaceTrees(25)": 0.08, "PyOD ECOD": 0.13}
+MARGINS = {"scikit-learn IsolationForest": 0.04, "River HalfSpaceTrees(25)": 0.08, AT_ONCE: 0.13}
 """How far the mean AUROC must be above each rival's."""
 SPACING, PER_PANE = 36_000, 100
 NEW_CODES = (
@@ -27,39 +25,12 @@ NEW_CODES = (
 )
 
 
-def left_out_splits(name: str, seeds: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield reference, test and which of the test is odd: one class left out, half of the others is the reference."""
-    from sklearn import datasets  # noqa: PLC0415 - a package of developers
-
-    values, classes = getattr(datasets, f"load_{name}")(return_X_y=True)
-    for seed in range(seeds):
-        rng = np.random.default_rng(seed)
-        for left_out in np.unique(classes):
-            others = rng.permutation(np.flatnonzero(classes != left_out))
-            half = len(others) // 2
-            test = np.concatenate([others[half:], np.flatnonzero(classes == left_out)])
-            yield values[others[:half]], values[test], classes[test] == left_out
-
-
 @cache
-def _aurocs(seeds: int) -> dict[str, dict[str, float]]:
-    """Return per set the mean AUROC of the product's score, by OURS, and those of rivals that are installed."""
-    from sklearn.metrics import roc_auc_score  # noqa: PLC0415
-
-    found = {}
-    for name in SETS:
-        values: dict[str, list[float]] = {OURS: [], **{rival: [] for rival in _installed()}}
-        for place, (reference, test, odd) in enumerate(left_out_splits(name, seeds)):
-            # These sets are smaller than any reference may be; the learning is the same.
-            values[OURS].append(roc_auc_score(odd, scores(fitted(named(reference), least=20), named(test))))
-            for rival in _installed():
-                values[rival].append(roc_auc_score(odd, oddities.ODD[rival][1](reference, place)(test)))
-        found[name] = {who: float(np.mean(one)) for who, one in values.items()}
-    return found
-
-
-def _installed() -> list[str]:
-    return [name for name in MARGINS if not name.startswith("PyOD") or find_spec("pyod")]
+def _found(size: Size) -> tuple[Aurocs, str]:
+    """Return the AUROCs per set, and which rival is not among them."""
+    sets = {name: list(left_out_splits(name, 1 if size is Size.SMALL else 5)) for name in SETS}
+    found = measured(sets)
+    return found, with_apart(sets, found) if size is Size.FULL else f"{AT_ONCE} not in the small form"
 
 
 @acceptance(
@@ -69,7 +40,7 @@ def _installed() -> list[str]:
 )
 def left_out(size: Size) -> Measured:
     """Measure the AUROC of the OOD score."""
-    found = _aurocs(1 if size is Size.SMALL else 5)
+    found, _ = _found(size)
     figure = ", ".join(f"{name} {ours:.3f}" for name, ours in ((name, one[OURS]) for name, one in found.items()))
     return Measured(figure, all(found[name][OURS] >= least for name, least in SETS.items()))
 
@@ -80,13 +51,13 @@ def left_out(size: Size) -> Measured:
     "mean AUROC at least .04, .08 and .13 above theirs",
 )
 def above_others(size: Size) -> Measured:
-    """Measure the margins; ECOD's where PyOD is installed, which docs/detectors.md has in a venv of its own."""
-    found = _aurocs(1 if size is Size.SMALL else 5)
-    mean = {who: float(np.mean([one[who] for one in found.values()])) for who in (OURS, *_installed())}
-    told = [f"{who} {mean[who]:.3f} ({mean[OURS] - mean[who]:+.3f})" for who in _installed()]
-    told += [f"{who} not installed" for who in MARGINS if who not in mean]
-    held = all(mean[OURS] - mean[who] >= MARGINS[who] for who in _installed())
-    return Measured(f"{mean[OURS]:.3f}; {', '.join(told)}", held)
+    """Measure the margins; ECOD's in full only: on all of a test at once, as the target has it, and on one event at a time."""
+    found, absent = _found(size)
+    figure, held = margins(found, MARGINS)
+    if absent:
+        return Measured(f"{figure}; {absent}", held)
+    alone = measured_apart({name: left_out_splits(name, 1) for name in SETS}, ALONE)
+    return Measured(f"{figure}, an event at a time {np.mean(list(alone.values())):.3f}", held)
 
 
 @acceptance(

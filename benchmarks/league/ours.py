@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.evidence.drift import detectors, step
 from benchmarks.league.rivals import FEATURES
-from benchmarks.tables import fitted, frame, named, read, scores
+from benchmarks.tables import fitted, frame, named, read
 from interlock.detectors.drift import Design, DriftDetector
 from interlock.streams.drift_bins import DriftStream
 from interlock.streams.fit_drift import category_stream
@@ -89,13 +89,6 @@ def drift(name: str, task: Mapping[str, Floats]) -> dict[str, Floats]:
         made.detector.restore(state)
         found[change] = np.array([one[0] if one else np.inf for one in made.alarms(task[change], once=True)])
     return found | {"false": np.array([false, float(len(task["quiet"]) * task["quiet"].shape[2])])}
-
-
-def odd(splits: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return the OOD scores of each split."""
-    keys = [name.removesuffix("/test") for name in splits if name.endswith("/test")]
-    learned_of = {key: fitted(named(splits[f"{key}/reference"]), least=LEAST_ROWS) for key in keys}
-    return {key: scores(learned_of[key], named(splits[f"{key}/test"])) for key in keys}
 
 
 def drift_cost(events: int) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from benchmarks import oddness
 from benchmarks.apart import AbsentError
 from benchmarks.league import oddities, ours, rivals, tasks, venvs
 from benchmarks.league.tasks import Size, Task
@@ -87,7 +88,10 @@ def scorers(splits_of: tuple[int, int], events: int, *, venv: bool) -> Iterator[
     sets = tasks.odd_sets(*splits_of)
     splits = {f"{name}/{key}": values for name, parts in sets.items() for key, values in parts.items()}
     yield Player(
-        "Interlock OOD score", "defaults", auroc=_aurocs(ours.odd(splits), splits), cost=ours.odd_cost(events)[0]
+        "Interlock OOD score",
+        "defaults",
+        auroc=oddness.aurocs(oddness.ours(splits), splits),
+        cost=ours.odd_cost(events)[0],
     )
     for name, (words, _) in oddities.ODD.items():
         try:
@@ -95,15 +99,4 @@ def scorers(splits_of: tuple[int, int], events: int, *, venv: bool) -> Iterator[
         except AbsentError as error:
             yield Player(name, words, absent=str(error))
             continue
-        yield Player(name, words, auroc=_aurocs(said, splits), cost=float(said["cost"]))
-
-
-def _aurocs(said: Mapping[str, Floats], splits: Mapping[str, Floats]) -> dict[str, float]:
-    """Return the mean AUROC of each set over its splits."""
-    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - a package of developers
-
-    found: dict[str, list[float]] = {}
-    for key, values in said.items():
-        if key != "cost":
-            found.setdefault(key.split("/")[0], []).append(roc_auc_score(splits[f"{key}/odd"], values))
-    return {name: float(np.mean(values)) for name, values in found.items()}
+        yield Player(name, words, auroc=oddness.aurocs(said, splits), cost=float(said["cost"]))

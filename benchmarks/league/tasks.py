@@ -7,7 +7,8 @@ from itertools import islice
 import numpy as np
 
 from benchmarks.evidence.drift import waveform
-from benchmarks.evidence.ood import SETS, left_out_splits
+from benchmarks.evidence.ood import SETS
+from benchmarks.oddness import left_out_splits
 
 Floats = np.ndarray
 Task = Mapping[str, Floats]
