@@ -66,7 +66,7 @@ def main(options: Collection[str]) -> None:
         )
     quick = "--quick" in options
     print(f"{machine()}; load {os.getloadavg()[0]:.1f}")
-    pending = next((int(option.partition("=")[2]) for option in options if option.startswith("--pending=")), STORED)
+    pending = _pending(options)
     if "--storing" in options:
         print_rows(storing.rows(QUICK[0] if quick else pending, DRIFT_QUICK[0] if quick else DRIFT[0]))
         return
@@ -146,6 +146,13 @@ def print_overload(broker: Broker, folder: Path, events: int) -> None:
         ("never-events acted on", overload.NEVER, f"of {overload.NEVER}"),
     ):
         print(f"{what:65}{value:14,.{0 if value >= 100 or isinstance(value, int) else 1}f} {unit}")
+
+
+def _pending(options: Collection[str]) -> int:
+    told = next((option.partition("=")[2] for option in options if option.startswith("--pending=")), str(STORED))
+    return (
+        int(told) if told.isdecimal() and int(told) else sys.exit(f"--pending={told}: expected a number of predictions")
+    )
 
 
 def print_waiting(broker: Broker, folder: Path, pending: int) -> None:

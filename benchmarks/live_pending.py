@@ -18,6 +18,7 @@ from benchmarks.live_topics import Keyed, fill, frame_messages, make_topics
 from benchmarks.live_worker import positions
 from benchmarks.storing import Row
 from tests.living import Running
+from tests.living import records as standing
 
 MEMORY, SPACING, DAY = 512, 100, 86_400_000
 """MiB of records in memory; milliseconds between events: fifty million are 58 days."""
@@ -25,7 +26,8 @@ MEMORY, SPACING, DAY = 512, 100, 86_400_000
 MARKS, LABELS, BATCH, PATIENCE = 4, 50, 1 << 20, 3600.0
 """Looks at memory; predictions for each that gets a label; events made at a time; seconds that anything may take."""
 
-POLICY = workload.HEAD + workload.NEVER + "labels: {join_ttl: 90d, maturity: 1h}\nslos:\n" + workload.ECE
+NEVER = workload.SLO % ("never_event_violations", "== 0", "rolling", "")
+POLICY = workload.HEAD + workload.NEVER + "labels: {join_ttl: 90d, maturity: 1h}\nslos:\n" + workload.ECE + NEVER
 
 
 def rows(bootstrap: str, folder: Path, pending: int) -> Iterator[Row]:
@@ -43,11 +45,16 @@ def rows(bootstrap: str, folder: Path, pending: int) -> Iterator[Row]:
             yield from _marks(worker, records, pending)
             yield Row("on disk", sum(file.stat().st_size for file in Path(state).rglob("*")) / 2**20, "MiB")
             worker.end()
+        records += _filled(bootstrap, prefix + "predictions", violation(pending))
         start = time.perf_counter()
         with _worker(policy, bootstrap, prefix, state) as worker:
-            _wait(lambda: worker.status().get("restoring", [0]) == [], "the worker's partitions")
-            _wait(lambda: positions([worker]) == records, "the state of before")
-            yield Row("killed; the next one has all of it after", time.perf_counter() - start, "s", 1)
+            _wait(lambda: worker.status().get("shards", {}) != {}, "the worker's partitions")
+            yield Row("killed; the next one has its partitions after", time.perf_counter() - start, "s", 1)
+            _wait(lambda: len(standing(bootstrap, prefix + "control")) > 0, "a control")
+            yield Row("and acts on a never-event after", time.perf_counter() - start, "s", 1)
+            _wait(lambda: worker.status()["restoring"] == [], "all that is pending")
+            yield Row("and has all that is pending after", time.perf_counter() - start, "s", 1)
+            _wait(lambda: positions([worker]) == records, "what came meanwhile")
             yield from _labelled(worker, pending)
 
 
@@ -108,6 +115,18 @@ def predictions(count: int) -> Iterator[pa.RecordBatch]:
             ],
             ["event_id", "ts", "model", "model_version", "score", "decision"],
         )
+
+
+def violation(pending: int) -> Iterator[pa.RecordBatch]:
+    """Yield a prediction after all others that breaks the policy's rule."""
+    [made] = predictions(1)
+    late = {"ts": workload.START + SPACING * pending, "score": 0.00005, "decision": "approve"}
+    ids_after = ids(np.array([pending], np.int64))
+    columns = [
+        ids_after if name == "event_id" else pa.array([late[name]]) if name in late else made.column(name)
+        for name in made.schema.names
+    ]
+    yield pa.RecordBatch.from_arrays(columns, made.schema.names)
 
 
 def labels(pending: int, count: int) -> Iterator[pa.RecordBatch]:

@@ -107,7 +107,8 @@ def test_every_label_of_the_benchmark_of_pending_predictions_finds_its_own() -> 
     lines = printed("--waiting")
     rows = [line[:OVERLOADED].strip() for line in lines[3:]]
 
-    assert rows[-4:] == [
-        "on disk", "killed; the next one has all of it after", "labels of any age", "resident afterwards",
+    assert rows[-6:] == [
+        "on disk", "killed; the next one has its partitions after", "and acts on a never-event after",
+        "and has all that is pending after", "labels of any age", "resident afterwards",
     ]  # fmt: skip
-    assert len(rows) == 2 * live_pending.MARKS + 4
+    assert len(rows) == 2 * live_pending.MARKS + 6
