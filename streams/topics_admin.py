@@ -32,7 +32,7 @@ PAUSES = (0.0, 1.5, 2.5)
 FIRST_ANSWER, PATIENCE = 5_000, 10_000
 """Milliseconds for the first answer of a broker that listens, and for a request."""
 
-FAILOVER, AGAIN = 15.0, 0.5
+FAILOVER, AGAIN = 30.0, 0.5
 """Seconds in which a cluster has noticed that a broker has died, and between two attempts until then."""
 
 ALREADY_THERE = 36
