@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -167,9 +168,15 @@ def abuse_decoder(wanted: Wanted, key: bytes, topic: str = "abuse") -> Decoder[A
 
 def sniff(message: Message) -> str:
     """Return "json", "arrow" or "unknown": by content type, else by the first bytes."""
-    kind = (message.content_type or "").partition(";")[0].strip().lower()
+    return _kind(message.content_type) or ("arrow" if message.value.startswith(ARROW_START) else "json")
+
+
+@lru_cache(maxsize=64)
+def _kind(content_type: str | None) -> str:
+    """Return what a content type says, "" for nothing."""
+    kind = (content_type or "").partition(";")[0].strip().lower()
     if kind in UNTYPED:
-        return "arrow" if message.value.startswith(ARROW_START) else "json"
+        return ""
     if kind in JSON_TYPES:
         return "json"
     return "arrow" if kind == ARROW_TYPE else "unknown"

@@ -1,6 +1,8 @@
 """JSON messages into decoded Structs: the fast way for whole chunks, the slow one for just the events that need it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, repeat
+from operator import contains
 from typing import Any, NamedTuple
 
 import msgspec
@@ -103,12 +105,10 @@ def texts_of_lines(lines: Lines, topic: str) -> Texts:
 
 def texts_of_messages(messages: Sequence[Message], topic: str) -> Texts:
     """Return the events of messages that hold a JSON object or JSON lines; an empty message is one bad event."""
-    values: list[bytes] = []
-    counts: list[int] = []
-    for message in messages:
-        found = split(message)
-        values += found
-        counts.append(len(found))
+    values, counts = [message.value for message in messages], [1] * len(messages)
+    if any(map(contains, values, repeat(b"\n"))):
+        parts = list(map(split, messages))
+        values, counts = list(chain.from_iterable(parts)), list(map(len, parts))
     offsets = np.array([message.offset for message in messages], dtype=np.int64)
     appended = np.array([message.appended for message in messages], dtype=np.int64)
     ends = np.cumsum(counts, dtype=np.int64)

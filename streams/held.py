@@ -147,7 +147,8 @@ def _taken(it: LiveShard | LiveJudge, topic: str, records: Sequence[Any]) -> Ite
 
 def message_of(record: Any) -> Message:
     """Return a record of Kafka as a shard takes it."""
-    return Message(record.value or b"", record.offset, record.timestamp, _content_type(record.headers))
+    kind = _content_type(record.headers) if record.headers else None
+    return Message(record.value or b"", record.offset, record.timestamp, kind)
 
 
 def _content_type(headers: Sequence[tuple[str, bytes | None]]) -> str | None:

@@ -1,6 +1,7 @@
 """A shard as the worker drives it: records of its topics in, messages out, positions beside the state."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import pyarrow as pa
@@ -129,9 +130,13 @@ class LiveShard:
         return again
 
     def foresee(self, messages: Sequence[Message], told: Foreseen) -> list[Outgoing]:
-        """Take in predictions, but return only the violations of never-events, and note them."""
+        """Take in predictions, but return only the violations of never-events, and note them; none of late ones.
+
+        Most of what is late was sent again, and a person may have released what it engaged.
+        """
         batch, _ = self.setup.decoders["predictions"](self._ours("predictions", messages))
-        found = Pipeline.intake(self.shard, batch).triggers
+        late = copy(self.shard.clocks["predictions"]).read(batch.ts, batch.appended).late
+        found = Pipeline.intake(self.shard, batch.take(~late)).triggers
         self.positions["predictions"] = messages[-1].offset + 1
         told.add(found, self.positions["predictions"])
         self.shard.join.forget(FORESEEN)
@@ -139,7 +144,9 @@ class LiveShard:
 
     def read(self, topic: str, messages: Sequence[Message]) -> list[Outgoing]:
         """Take in messages of one topic in offset order; those that were read before are passed over."""
-        fresh = [message for message in messages if message.offset >= self.positions[topic]]
+        begin = self.positions[topic]
+        is_next = not messages or messages[0].offset >= begin
+        fresh = messages if is_next else [message for message in messages if message.offset >= begin]
         if not fresh:
             return []
         batch, dead = self.setup.decoders[topic](self._ours(topic, fresh))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlock.detectors.logits import oddities
-from interlock.detectors.ood import Beside, Unsure
+from interlock.detectors.ood import NOTHING, Beside, Unsure
 from interlock.detectors.prototypes import normalized
 from interlock.policies.model_parts import Ood
 from interlock.streams.batch import MISSING_CODE, Predictions
@@ -58,7 +58,8 @@ class Oddity:
 
     def worst(self, batch: Predictions, rows: NDArray[np.intp]) -> NDArray[np.int32]:
         """Return what made each of these rows odd, int32[len(rows)], as `OodScorer.reasons` numbers it."""
-        _, beside = self.beside(batch.take(rows))
+        alone = not self._reference.width and self._logits is None
+        beside = NOTHING if alone else self.beside(batch.take(rows))[1]
         return self._reference.ood.reasons(batch.numbers, batch.categories, rows, beside)
 
     def beside(self, batch: Predictions) -> tuple[Mask, Beside]:

@@ -11,6 +11,7 @@ from interlock.streams.batch import MISSING_CODE, UNSEEN_CODE, Predictions
 from interlock.streams.reference import Reference
 
 Rows = NDArray[np.intp]
+Floats = NDArray[np.float64]
 
 STEPS = (1.0, 2.0, 5.0, 10.0)
 """Ranges are as wide as one of these times a power of ten, at most half a standard deviation."""
@@ -60,21 +61,20 @@ class Ranges:
         low, high = (float(math.floor(end / width)) for end in ends)
         return cls(width, low, high)
 
-    def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the number of each value's range, float64[n]; NaN stays."""
-        with np.errstate(over="ignore"):
-            place = np.floor(values / self.width)
-        return np.clip(place, self.first - 1, self.last + 1)
-
     def text(self, name: str, place: float) -> str:
         """Return a range in words: its lower end belongs to it, its upper one does not."""
-        if math.isnan(place):
-            return f"{name} missing"
         if place > self.last:
             return f"{name} from {shown((self.last + 1) * self.width)}"
         if place < self.first:
             return f"{name} below {shown(self.first * self.width)}"
         return f"{name} {shown(place * self.width)} to {shown((place + 1) * self.width)}"
+
+
+def range_numbers(values: Floats, widths: Floats, firsts: Floats, lasts: Floats) -> Floats:
+    """Return the number of each value's range, float64[n]; NaN stays. The others, float64[n] or [1], are those of `Ranges`."""
+    with np.errstate(over="ignore"):
+        places = np.floor(values / widths)
+    return np.clip(places, firsts - 1, lasts + 1)
 
 
 def shown(number: float) -> str:
@@ -90,35 +90,37 @@ class Namer:
         self._names, self._words = reference.features, [part.values for part in reference.vocabularies.values()]
         scorer = reference.scorer
         self._ranges = [Ranges.around(mean, sd) for mean, sd in zip(scorer.means, scorer.sds, strict=True)]
+        self._bounds = np.array([(one.width, one.first, one.last) for one in self._ranges]).reshape(-1, 3).T
+        self._known: dict[tuple[int, float], str] = {}
+        """The texts of numbers' ranges, of which there are a few for each feature."""
 
     def named(self, batch: Predictions, rows: Rows, features: NDArray[np.int32]) -> Reasons:
         """Return what these rows have in the features int32[m] that made them what they are."""
-        texts = np.empty(len(rows), object)
-        for feature in np.unique(features).tolist():
-            mine = features == feature
-            texts[mine] = self._of_feature(batch, rows[mine], feature)
-        return Reasons.of(texts.tolist())
+        texts, odd = [""] * len(rows), features.tolist()
+        numeric = np.flatnonzero((features >= 0) & (features < len(batch.numbers)))
+        of = features[numeric]
+        places = range_numbers(batch.numbers[of, rows[numeric]], *self._bounds[:, of]).tolist()
+        for at, place in zip(numeric.tolist(), places, strict=True):
+            texts[at] = self._number(odd[at], place)
+        for at in np.flatnonzero(features >= len(batch.numbers)).tolist():
+            texts[at] = self._other(batch, int(rows[at]), odd[at])
+        return Reasons.of(texts)
 
-    def _of_feature(self, batch: Predictions, rows: Rows, feature: int) -> list[str]:
-        if feature < 0:
-            return [""] * len(rows)
-        if feature >= len(self._names):
-            return [WHOLE[feature - len(self._names)]] * len(rows)
+    def _number(self, feature: int, place: float) -> str:
         name = self._names[feature]
-        if feature < len(batch.numbers):
-            ranges = self._ranges[feature]
-            kinds, kind = np.unique(ranges.numbers(batch.numbers[feature, rows]), return_inverse=True)
-            words = [ranges.text(name, place) for place in kinds.tolist()]
-            return [words[one] for one in kind.tolist()]
-        return self._of_category(batch, rows, feature - len(batch.numbers), name)
+        if math.isnan(place):
+            return f"{name} missing"
+        text = self._known.get((feature, place))
+        if text is None:
+            text = self._known[feature, place] = self._ranges[feature].text(name, place)
+        return text
 
-    def _of_category(self, batch: Predictions, rows: Rows, category: int, name: str) -> list[str]:
-        words = self._words[category]
-        found = []
-        for row, code in zip(rows.tolist(), batch.categories[category, rows].tolist(), strict=True):
-            if code == MISSING_CODE:
-                found.append(f"{name} missing")
-            else:
-                value = batch.category_text(category, row) if code == UNSEEN_CODE else words[code]
-                found.append(f"{name}={value}")
-        return found
+    def _other(self, batch: Predictions, row: int, feature: int) -> str:
+        if feature >= len(self._names):
+            return WHOLE[feature - len(self._names)]
+        name, category = self._names[feature], feature - len(batch.numbers)
+        code = int(batch.categories[category, row])
+        if code == MISSING_CODE:
+            return f"{name} missing"
+        value = batch.category_text(category, row) if code == UNSEEN_CODE else self._words[category][code]
+        return f"{name}={value}"

@@ -185,7 +185,9 @@ class Worker:
         finally:
             if looks is not None:
                 looks.cancel()
-                await asyncio.gather(looks, return_exceptions=True)
+                (ended,) = await asyncio.gather(looks, return_exceptions=True)
+                if isinstance(ended, Exception):
+                    log.warning("no violations were looked for while %s %d was read back: %r", *key, ended)
         self._bring_up(held)
 
     def _filled(self, task: asyncio.Task[None]) -> None:

@@ -69,7 +69,7 @@ def test_without_its_memory_a_shard_notices_the_same_violations_and_finds_each_o
 
 def test_a_violation_that_turns_out_to_repeat_an_old_event_is_an_exception_that_is_told_once() -> None:
     shard, told = fed(100), Foreseen()
-    again = msgspec.json.encode(msgspec.json.decode(past().predictions[3]) | BAD)
+    again = msgspec.json.encode(msgspec.json.decode(past().predictions[697]) | BAD)
     repeat = Message(again, 100, past().end)
     foreseen = shard.forgetful().foresee([repeat], told)
     shard.foreseen = told
@@ -80,6 +80,19 @@ def test_a_violation_that_turns_out_to_repeat_an_old_event_is_an_exception_that_
     assert (len(foreseen), read) == (1, [])
     assert counters["unconfirmed"] == shard.shard.counters["unconfirmed"] == 1
     assert "unconfirmed" in EXCEPTIONS
+
+
+def test_what_is_late_waits_for_the_shard_itself_which_knows_whether_it_is_a_repeat() -> None:
+    shard, told = fed(100), Foreseen()
+    event = msgspec.json.decode(past().predictions[300]) | BAD
+    lines = [msgspec.json.encode(event | {"event_id": name}) for name in (event["event_id"], "late")]
+    message = Message(b"\n".join(lines), 100, past().end)
+    foreseen = shard.forgetful().foresee([message], told)
+    shard.foreseen = told
+
+    assert foreseen == []
+    assert len(violations(shard.read("predictions", [message]))) == 1
+    assert shard.shard.counters["unconfirmed"] == 0
 
 
 def test_a_violation_ahead_of_its_turn_is_not_missed_before_its_turn() -> None:
