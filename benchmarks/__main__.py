@@ -2,13 +2,15 @@
 
 `--live` or `--files` runs one half: the live pipeline on a real broker, or everything else; `--counting` and
 `--storing` one table of it. Two that neither half has: `--overload` sends more than a worker can take, `--waiting` lets
-predictions wait for labels on a real worker. `--pending=50000000` says how many wait in `--storing` and `--waiting`.
+predictions wait for labels on a real worker. `--pending=50000000` says how many wait in `--storing` and `--waiting`,
+`--rounds=3` of how many rounds the rows of `--live` are medians.
 """
 
 import os
 import platform
 import sys
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -51,22 +53,22 @@ STORED = 1_000_000
 
 LIVE = live.Size(EVENTS, 5_000, 100, 5)
 LIVE_QUICK = live.Size(QUICK[0], 200, 10, 1, peers=False)
-MORE = 1_200_000, 10_000_000, 5
+MORE = 1_200_000, 10_000_000
 MORE_QUICK = 6_000, 8_000, 1
 OVERLOAD, OVERLOAD_QUICK, WAITING_QUICK = 200_000, 20_000, 100_000
+"""Events of a topic, events of the memory's run; rounds."""
 QUICKLY = ("--session-timeout", "6")
-"""Events of a topic, events of the memory's run, runs."""
 
 
 def main(options: Collection[str]) -> None:
     """Print the machine and the tables."""
-    if unknown := {option for option in options if not option.startswith("--pending=")} - OPTIONS:
+    if unknown := {option for option in options if not option.startswith(("--pending=", "--rounds="))} - OPTIONS:
         sys.exit(
             __doc__ if "--help" in unknown else f"{', '.join(sorted(unknown))}: expected {', '.join(sorted(OPTIONS))}"
         )
     quick = "--quick" in options
     print(f"{machine()}; load {os.getloadavg()[0]:.1f}")
-    pending = _pending(options)
+    pending = _number(options, "--pending", STORED)
     if "--storing" in options:
         print_rows(storing.rows(QUICK[0] if quick else pending, DRIFT_QUICK[0] if quick else DRIFT[0]))
         return
@@ -82,7 +84,7 @@ def main(options: Collection[str]) -> None:
     if "--live" not in options:
         print_files(*(QUICK if quick else (EVENTS, REPEATS, MEMORY_EVENTS, DAYS)))
     if "--files" not in options:
-        on_broker(print_live, LIVE_QUICK if quick else LIVE)
+        on_broker(print_live, LIVE_QUICK if quick else replace(LIVE, rounds=_number(options, "--rounds", LIVE.rounds)))
 
 
 def print_files(events: int, repeats: int, memory_events: int, days: int) -> None:
@@ -126,7 +128,8 @@ def print_live(broker: Broker, folder: Path, size: live.Size) -> None:
     print(f"\n{'milliseconds':45}{'p50':>12}{'p99':>9}{'of':>6}")
     for delay in live.delays(broker, size, folder):
         print(f"{delay.what:45}{delay.p50:12.1f}{delay.p99:9.1f}{delay.count:6}", flush=True)
-    print_more(broker.bootstrap, folder / "policy.yaml", MORE_QUICK if size is LIVE_QUICK else MORE)
+    more = MORE_QUICK if size is LIVE_QUICK else (*MORE, size.rounds)
+    print_more(broker.bootstrap, folder / "policy.yaml", more)
 
 
 def print_overload(broker: Broker, folder: Path, events: int) -> None:
@@ -148,11 +151,9 @@ def print_overload(broker: Broker, folder: Path, events: int) -> None:
         print(f"{what:65}{value:14,.{0 if value >= 100 or isinstance(value, int) else 1}f} {unit}")
 
 
-def _pending(options: Collection[str]) -> int:
-    told = next((option.partition("=")[2] for option in options if option.startswith("--pending=")), str(STORED))
-    return (
-        int(told) if told.isdecimal() and int(told) else sys.exit(f"--pending={told}: expected a number of predictions")
-    )
+def _number(options: Collection[str], name: str, usual: int) -> int:
+    told = next((option.partition("=")[2] for option in options if option.startswith(f"{name}=")), str(usual))
+    return int(told) if told.isdecimal() and int(told) else sys.exit(f"{name}={told}: expected a number")
 
 
 def print_waiting(broker: Broker, folder: Path, pending: int) -> None:
