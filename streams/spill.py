@@ -3,7 +3,7 @@
 import fcntl
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -55,17 +55,20 @@ class Spill:
         self._shelves += 1
         return Shelf(self, self._shelves)
 
-    def batch(self) -> Any:
-        """Return an empty batch for `write`."""
-        return self._rocksdict.WriteBatch(raw_mode=True)
-
-    def write(self, batch: Any) -> None:
-        """Write a batch, after a second at most; OSError if that cannot be done."""
+    def write(self, pages: Mapping[bytes, bytes]) -> None:
+        """Write these at once, after a second at most; OSError if that cannot be done."""
         for _ in range(TRIES):
             with suppress(StalledError), _plainly():
-                return self._write(batch)
+                return self._write(self._batch(pages))
             time.sleep(PAUSE)
         raise OSError(f"RocksDB: {STALLED}")
+
+    def _batch(self, pages: Mapping[bytes, bytes]) -> Any:
+        """Return a batch, made for each attempt: one that was refused cannot be written again."""
+        batch = self._rocksdict.WriteBatch(raw_mode=True)
+        for key, page in pages.items():
+            batch.put(key, page)
+        return batch
 
     def _write(self, batch: Any) -> None:
         self._db.write(batch, self._options)
@@ -104,10 +107,8 @@ class Shelf:
     def put(self, first: int, pages: Sequence[bytes]) -> None:
         """Write consecutive pages; OSError if that cannot be done."""
         for at in range(0, len(pages), AT_ONCE):
-            batch = self._spill.batch()
-            for number, page in enumerate(pages[at : at + AT_ONCE], first + at):
-                batch.put(self._key(number), page)
-            self._spill.write(batch)
+            some = enumerate(pages[at : at + AT_ONCE], first + at)
+            self._spill.write({self._key(number): page for number, page in some})
 
     def get(self, numbers: Sequence[int]) -> list[bytes]:
         """Read pages.

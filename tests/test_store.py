@@ -283,6 +283,18 @@ def test_a_disk_that_was_full_takes_writes_again_and_never_holds_the_worker_for_
     assert ended.stdout.split("\n") == ["taken again"] * 3 + [""], ended.stderr
 
 
+def test_a_disk_that_is_slower_than_the_worker_holds_it_up_and_loses_nothing(tmp_path: Path) -> None:
+    """RocksDB refuses writes while its tables in memory are full: here they are tiny, so that nearly all have to be tried again."""
+    spill = Spill(tmp_path, 40_000)
+    shelf, pages = spill.shelf(), [bytes([n % 251]) * 1600 for n in range(2048)]
+    for at in range(0, 30 * 2048, 2048):
+        shelf.put(at, pages)
+    found = shelf.get([0, 2047, 29 * 2048 + 300])
+    spill.close()
+
+    assert found == [pages[0], pages[2047], pages[300]]
+
+
 def test_pages_that_are_gone_end_it_in_one_line(tmp_path: Path) -> None:
     spill = Spill(tmp_path)
     store = Store(FIELDS, tiny(spill))
