@@ -105,8 +105,9 @@ class Held:
 
     def leave(self) -> None:
         """Read back no more."""
-        if self.filling is not None:
-            self.filling.cancel()
+        filling, self.filling = self.filling, None
+        if filling is not None:
+            filling.cancel()
 
     def close(self) -> None:
         """Let go what is on disk."""

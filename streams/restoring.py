@@ -107,10 +107,10 @@ class Restorer:
         """Read the blocks at the offsets that are left, and strike these out."""
         async for record in read_at(self._connect, self._prefix + TOPIC, self._home(key), set(left)):
             self.taken_back += 1
-            left.discard(record.offset)
             for block in saved.blocks[record.offset]:
                 if block.take is not None:
                     block.take(block, record.value)
+            left.discard(record.offset)
         if left:
             raise Unreachable(
                 f"what {key.kind} {key.number} remembers went away while it was read: there is a newer state"

@@ -191,8 +191,10 @@ class Worker:
         self._bring_up(held)
 
     def _filled(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.fault = error
+        if not task.cancelled():
+            self.fault = task.exception() or self.fault
+        elif any(held.filling is task for held in self.held.values()):  # else it was told to end
+            self.fault = RuntimeError("nobody reads a shard's memory back any more")
 
     async def _look(self, shard: LiveShard) -> None:
         policies = [self.setup.policy, *(one.policy for one in self.setup.changes)]

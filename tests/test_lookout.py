@@ -174,3 +174,32 @@ def test_memory_that_cannot_be_read_back_ends_the_worker() -> None:
 
     with pytest.raises(OSError, match="gone"):
         raise asyncio.run(run()) or AssertionError
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_reading_back_that_ends_like_a_cancelled_task_ends_the_worker_unless_it_was_told_to(told: bool) -> None:
+    """As a client's does when its broker is away: the shard would count nothing, for ever and in silence."""
+
+    async def run() -> BaseException | None:
+        worker = holding(held := unfinished())
+        assert held.filling is not None
+        held.filling.add_done_callback(worker._filled)
+        filling = held.filling
+        if told:
+            held.leave()
+        else:
+            filling.cancel()
+        await asyncio.wait({filling})
+        await asyncio.sleep(0)
+        return worker.fault
+
+    fault = asyncio.run(run())
+    assert str(fault) == ("None" if told else "nobody reads a shard's memory back any more")
+
+
+def test_a_message_that_is_no_event_is_passed_over() -> None:
+    shard = fed(100).forgetful()
+    junk, bad = (Message(value, 100 + n, past().end) for n, value in enumerate((b"junk", b"")))
+
+    assert shard.foresee([junk, bad], Foreseen()) == []
+    assert shard.positions["predictions"] == 102
